@@ -1,0 +1,219 @@
+"""The whole pipelines, each on one screen: what the command line calls, and what Python users call."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seqhdr.errors import FramesFailedError, ShotError
+from seqhdr.media.atomic import whole_file
+from seqhdr.media.shot import Shot, find_shots, output_name
+from seqhdr.model.cards import load_model
+from seqhdr.model.heap import keep_heap_pages
+from seqhdr.pipeline.convert import FrameReport, ShotReport, convert_shot
+from seqhdr.pipeline.options import RunOptions
+from seqhdr.pipeline.plan import plan_shot
+from seqhdr.pipeline.setup import ShotSetup, choose_device, prepare_shot
+from seqhdr.pipeline.verify import VerifyReport, verify_shot
+
+__all__ = ["Event", "RunReport", "plan", "run", "verify", "verify_to_dict"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something a progress display or a log wants to know.
+
+    Attributes:
+        kind: ``shot`` (one begins), ``frame`` (one is finished), ``warning``, ``failed`` (one frame), ``done``.
+        shot: the pattern.
+        message: a sentence for people.
+        data: the same for machines, JSON-able.
+    """
+
+    kind: str
+    shot: str
+    message: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run wrote: one report per shot, and beside the frames one JSON summary per shot."""
+
+    shots: tuple[ShotReport, ...]
+    summaries: tuple[Path, ...]
+
+
+def run(
+    patterns: str | Path | Sequence[str | Path],
+    *,
+    output: str | Path,
+    on_event: Callable[[Event], None] = lambda event: None,
+    **options: Any,
+) -> RunReport:
+    """Convert shots of 8- to 16-bit frames into log EXR frames.
+
+    Args:
+        patterns: one or several, ``shot_%04d.png``, ``shot_####.png`` …
+        output: folder for the frames and the summaries.
+        on_event: told of shots, frames and warnings as they come.
+        options: fields of :class:`RunOptions` by name.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UsageError: options that contradict each other or name unknown things.
+        InputError: the frames cannot be used.
+        FramesFailedError: some frames failed; the others were written, and the summary says which.
+    """
+    keep_heap_pages()
+    chosen = RunOptions(output=Path(output), **options)
+    shots = _find(patterns, chosen)
+    device = choose_device(chosen.device)
+    setups = [prepare_shot(shot, chosen, device) for shot in shots]
+    net = load_model(chosen.model, device)
+    reports: list[ShotReport] = []
+    summaries: list[Path] = []
+    for setup in setups:
+        report = _empty_report(setup, chosen)
+        reports.append(report)
+        _announce(setup, chosen, on_event)
+
+        def on_frame(
+            frame: FrameReport, pattern: str = setup.shot.pattern, total: int = len(setup.shot.frames)
+        ) -> None:
+            data = {**dataclasses.asdict(frame), "path": str(frame.path), "of": total}
+            on_event(Event("frame", pattern, f"{frame.path.name} written", data))
+
+        try:
+            convert_shot(setup, chosen, net, report, on_frame)
+        finally:
+            # Also after Ctrl-C or a full disk the summary says what is there; without any frame there is none.
+            if report.frames or report.skipped:
+                summaries.append(_write_summary(setup, chosen, report))
+        _account(report, on_event)
+    _raise_failures(reports)
+    return RunReport(tuple(reports), tuple(summaries))
+
+
+def plan(patterns: str | Path | Sequence[str | Path], *, output: str | Path, **options: Any) -> list[dict[str, Any]]:
+    """What :func:`run` would do, without writing: one JSON-able dictionary per shot.
+
+    Arguments and errors as for :func:`run`. Finding cuts reads every frame.
+    """
+    chosen = RunOptions(output=Path(output), **options)
+    device = choose_device(chosen.device)
+    net = load_model(chosen.model)
+    return [plan_shot(prepare_shot(shot, chosen, device), chosen, net) for shot in _find(patterns, chosen)]
+
+
+def verify(output: str, *, source: str, **options: Any) -> VerifyReport:
+    """Audit written frames against their source; see :func:`seqhdr.pipeline.verify.verify_shot`."""
+    return verify_shot(output, source, **options)
+
+
+def verify_to_dict(report: VerifyReport) -> dict[str, Any]:
+    """The audit as JSON-able numbers; shares are 0..1, deviations in codes."""
+
+    def one(audit: Any) -> dict[str, Any]:
+        return {
+            **dataclasses.asdict(audit),
+            "exact_share": audit.exact_share,
+            "container_share": audit.container_share,
+            "kept": audit.kept,
+        }
+
+    return {
+        "output": report.output,
+        "source": report.source,
+        "bins": report.bins,
+        "half_width_lsb": report.half_width_lsb if math.isfinite(report.half_width_lsb) else None,
+        "storage": report.storage,
+        "kept": report.kept,
+        "worst_frame": report.worst_frame,
+        "total": one(report.total),
+        "frames": {str(frame): one(audit) for frame, audit in report.frames.items()},
+    }
+
+
+def _find(patterns: str | Path | Sequence[str | Path], options: RunOptions) -> list[Shot]:
+    names = [patterns] if isinstance(patterns, (str, Path)) else list(patterns)
+    return find_shots(names, frames=options.frames, missing=options.missing)
+
+
+def _output_pattern(setup: ShotSetup, options: RunOptions) -> str:
+    shot = setup.shot
+    name = output_name(shot, options.output_space, shot.frames[0])
+    token = f"%0{shot.padding}d" if shot.padding > 1 else "%d"
+    return str(options.output / name.replace(f".{shot.number(shot.frames[0])}.exr", f".{token}.exr"))
+
+
+def _empty_report(setup: ShotSetup, options: RunOptions) -> ShotReport:
+    bins = dataclasses.asdict(setup.bins)
+    return ShotReport(setup.shot.pattern, _output_pattern(setup, options), bins, setup.shot.missing)
+
+
+def _announce(setup: ShotSetup, options: RunOptions, on_event: Callable[[Event], None]) -> None:
+    shot, bins = setup.shot, setup.bins
+    bound = f"w = {bins.half_width_lsb:g}" if bins.bounded else "no bound"
+    size = f"{setup.info.width}x{setup.info.height}"
+    message = f"{shot.pattern}: {len(shot.frames)} frames, {size}, {bound} ({bins.reason})"
+    data = {"frames": list(shot.frames), "missing": list(shot.missing), "bins": dataclasses.asdict(bins)}
+    on_event(Event("shot", shot.pattern, message, data))
+    if shot.missing:
+        message = f"{len(shot.missing)} frames are missing; --missing {options.missing}"
+        on_event(Event("warning", shot.pattern, message, {"missing": list(shot.missing)}))
+    if options.compression in ("dwaa", "dwab"):
+        message = f"{options.compression} is lossy: it puts bands back and leaves the bins; use zip or pxr24"
+        on_event(Event("warning", shot.pattern, message, {}))
+
+
+def _account(report: ShotReport, on_event: Callable[[Event], None]) -> None:
+    for frame, reason in report.failed.items():
+        on_event(Event("failed", report.pattern, reason, {"frame": frame}))
+    overflowed, floored = (sum(getattr(f, key) for f in report.frames) for key in ("overflowed", "floored"))
+    if overflowed:
+        message = f"{overflowed} values were beyond the largest the file holds, and were held there"
+        on_event(Event("warning", report.pattern, message, {"overflowed": overflowed}))
+    if floored:
+        message = f"{floored} values were darker than the output encoding can say, and were held at its floor"
+        on_event(Event("warning", report.pattern, message, {"floored": floored}))
+    message = f"{len(report.frames)} frames written, {len(report.skipped)} kept: {report.output}"
+    on_event(Event("done", report.pattern, message, {"written": len(report.frames), "output": report.output}))
+
+
+def _raise_failures(reports: Sequence[ShotReport]) -> None:
+    failed = [(frame, reason) for report in reports for frame, reason in report.failed.items()]
+    if not failed:
+        return
+    if not any(report.frames or report.skipped for report in reports):
+        raise ShotError(failed[0][1])
+    more = f"; {len(failed) - 1} more frames failed" if len(failed) > 1 else ""
+    raise FramesFailedError(f"{failed[0][1]}{'' if more else ' '}{more or '(all other frames were written)'}")
+
+
+def _write_summary(setup: ShotSetup, options: RunOptions, report: ShotReport) -> Path:
+    """The JSON beside the frames: bytes repeat for the same run."""
+    first = output_name(setup.shot, options.output_space, setup.shot.frames[0])
+    path = options.output / f"{first.rsplit('.', 2)[0]}.json"
+    summary = {
+        "source": Path(report.pattern).name,
+        "output": Path(report.output).name,
+        "size": [setup.info.width, setup.info.height],
+        "bits": setup.info.bits,
+        "bins": report.bins,
+        "model": options.model,
+        "missing": list(report.missing),
+        "skipped": report.skipped,
+        "failed": {str(frame): reason for frame, reason in report.failed.items()},
+        "frames": [{**dataclasses.asdict(f), "path": f.path.name} for f in report.frames],
+    }
+    with whole_file(path) as hidden:
+        hidden.write_text(json.dumps(summary, indent=1) + "\n")
+    return path

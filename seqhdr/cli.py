@@ -1,0 +1,222 @@
+"""The command line: parse, one call to the API, exit code. Heavy imports wait until a verb needs them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from seqhdr.errors import EXIT_INTERRUPTED, GateError, SeqhdrError
+
+if TYPE_CHECKING:
+    from seqhdr.pipeline.verify import VerifyReport
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="8-bit frame sequences in, 16-bit log EXR sequences out; every unclipped pixel stays inside its code.",
+    epilog="Exit codes: 0 ok, 1 bug, 2 usage, 3 bad input, 4 some frames failed, 5 a gate failed, 130 interrupted.",
+)
+
+
+Frames = Annotated[str | None, typer.Option(help="Frames to use, like 1001-1100x2,1200.", show_default="all")]
+Ocio = Annotated[
+    str | None, typer.Option(help="OCIO config; wins over $OCIO.", show_default="$OCIO, else built-in ACES")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command()
+def run(
+    patterns: Annotated[
+        list[str], typer.Argument(help="Shots: shot_%04d.png, shot_####.png, shot.@@@@.dpx, shot.$F4.tif")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the EXR frames.")],
+    frames: Frames = None,
+    missing: Annotated[
+        Literal["error", "hold", "split"],
+        typer.Option(help="A gap: stop, repeat the frame before, or start afresh after it."),
+    ] = "error",
+    input_space: Annotated[str, typer.Option(help="Encoding of the frames.")] = "srgb",
+    output_space: Annotated[str, typer.Option(help="Encoding of the EXR.")] = "acescct",
+    ocio: Ocio = None,
+    bins: Annotated[str, typer.Option(help="auto, strict, soft, off, or the half-width in codes.")] = "auto",
+    model: Annotated[str, typer.Option(help="Shipped model, or a .safetensors file.")] = "s",
+    flow: Annotated[Literal["dis", "off"], typer.Option(help="Motion between frames.")] = "dis",
+    cuts: Annotated[str, typer.Option(help="auto, off, or first frames of new shots: 1010,1055.")] = "auto",
+    preroll: Annotated[int, typer.Option(help="Frames before the first that warm up the memory.")] = 8,
+    tile: Annotated[str, typer.Option(help="auto, off, or the side of a tile in pixels.")] = "auto",
+    bit_depth: Annotated[Literal["half", "float"], typer.Option(help="Of the EXR.")] = "half",
+    compression: Annotated[str, typer.Option(help="none, zip, zips, piz, pxr24, dwaa, dwab.")] = "zip",
+    aov: Annotated[str, typer.Option(help="Extra layers: clip,confidence,delta.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    fps: Annotated[
+        str | None, typer.Option(help="Frame rate for the header: 24, 23.976, 24000/1001.", show_default="the source's")
+    ] = None,
+    timecode: Annotated[
+        str | None, typer.Option(help="Of the first frame, HH:MM:SS:FF.", show_default="the source's")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing frames.")] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Keep complete frames made with the same settings.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show frames, gaps, cuts, tiles and memory; write nothing.")
+    ] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help="One JSON object per event on standard error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="One line per frame, also on a terminal.")] = False,
+) -> None:
+    """Convert shots of 8- to 16-bit frames into log EXR frames."""
+    options: dict[str, Any] = {
+        "output": output,
+        "frames": frames,
+        "missing": missing,
+        "input_space": input_space,
+        "output_space": output_space,
+        "ocio": ocio,
+        "bins": bins,
+        "model": model,
+        "flow": flow,
+        "cuts": cuts,
+        "preroll": preroll,
+        "tile": tile,
+        "bit_depth": bit_depth,
+        "compression": compression,
+        "aov": tuple(name.strip() for name in aov.split(",") if name.strip()),
+        "device": device,
+        "fps": fps,
+        "timecode": timecode,
+        "overwrite": overwrite,
+        "skip_existing": skip_existing,
+    }
+    from seqhdr import api
+    from seqhdr.progress import follow, show_plan
+
+    if dry_run:
+        for planned in api.plan(patterns, **options):
+            print(json.dumps(planned)) if log_json else show_plan(planned)
+        return
+    with follow(log_json=log_json, quiet=quiet, verbose=verbose) as on_event:
+        report = api.run(patterns, on_event=on_event, **options)
+    if not quiet and not log_json:
+        for shot, summary in zip(report.shots, report.summaries, strict=True):
+            print(f"frames   {shot.output}\nsummary  {summary}")
+
+
+@app.command()
+def verify(
+    output: Annotated[str, typer.Argument(help="The written frames: out/shot_acescct.%04d.exr")],
+    source: Annotated[str, typer.Option(help="The frames they were made from: shot_%04d.png")],
+    frames: Frames = None,
+    input_space: Annotated[
+        str | None, typer.Option(help="Encoding of the source.", show_default="the header's")
+    ] = None,
+    output_space: Annotated[str | None, typer.Option(help="Encoding of the EXR.", show_default="the header's")] = None,
+    bins: Annotated[
+        str | None, typer.Option(help="strict, or the half-width in codes.", show_default="the header's")
+    ] = None,
+    ocio: Ocio = None,
+    as_json: Json = False,
+) -> None:
+    """Prove, from the files, that every unclipped channel lies in the bin of its code."""
+    from seqhdr import api
+
+    report = api.verify(
+        output,
+        source=source,
+        frames=frames,
+        input_space=input_space,
+        output_space=output_space,
+        bins=bins,
+        ocio=ocio,
+    )
+    if as_json:
+        print(json.dumps(api.verify_to_dict(report), indent=1))
+    else:
+        _show_audit(report)
+    if not report.kept:
+        total = report.total
+        raise GateError(
+            f"{output}: {total.unclipped - total.container} of {total.unclipped} channels lie outside their bins "
+            f"beyond the container's rounding, worst in frame {report.worst_frame}: convert it again"
+            if not total.kept
+            else f"{output}: {total.unclipped - total.exact} of {total.unclipped} channels of a float file lie "
+            f"outside their bins, worst in frame {report.worst_frame}: convert it again"
+        )
+
+
+@app.command()
+def inspect(
+    pattern: Annotated[str, typer.Argument(help="A file, or a sequence: out/shot_acescct.%04d.exr")],
+    frames: Frames = None,
+    as_json: Json = False,
+) -> None:
+    """Diagnose an image or a sequence: format, range, NaN, banding, periodic patterns."""
+    from seqhdr.progress import show_diagnosis
+
+    if Path(pattern).is_file():
+        from seqhdr.media.inspect import inspect_image
+
+        diagnosis = inspect_image(pattern).to_dict()
+    else:
+        from seqhdr.media.inspect import inspect_sequence
+        from seqhdr.media.shot import EXR_EXTENSIONS, SOURCE_EXTENSIONS, find_shot
+
+        extensions = (*EXR_EXTENSIONS, *SOURCE_EXTENSIONS)
+        shot = find_shot(pattern, frames=frames, missing="split", extensions=extensions)
+        diagnosis = inspect_sequence([shot.path(frame) for frame in shot.frames]).to_dict()
+    if as_json:
+        print(json.dumps(diagnosis, indent=1))
+    else:
+        show_diagnosis(diagnosis)
+
+
+def _show_audit(report: VerifyReport) -> None:
+    total = report.total
+    width = f"{report.half_width_lsb:g}"
+    place = f"frame {total.worst_frame}, x {total.worst_x}, y {total.worst_y}, {'RGB'[total.worst_channel]}"
+    rows = [
+        ("frames", f"{total.frames}, stored as {report.storage}"),
+        ("bins", f"{report.bins}, half-width {width} codes"),
+        ("unclipped channels", f"{total.unclipped}"),
+        ("  exactly inside", _percent(total.exact, total.unclipped)),
+        ("  within the container's rounding", _percent(total.container, total.unclipped)),
+        ("clipped channels", f"{total.clipped}"),
+        ("  at or above their code", _percent(total.clipped_container, total.clipped)),
+        ("largest deviation", f"{total.worst_lsb:+.4f} codes ({place})"),
+        ("worst frame", f"{report.worst_frame}"),
+        ("NaN or infinite", f"{total.nonfinite}"),
+        ("promise", "kept" if report.kept else "BROKEN"),
+    ]
+    for name, value in rows:
+        print(f"{name:34s} {value}")
+
+
+def _percent(part: int, whole: int) -> str:
+    """A share that reads 100.000 % only if it is all of them."""
+    if part == whole:
+        return "100.000 %"
+    return f"{min(100 * part / whole, 99.999):.3f} % ({whole - part} outside)"
+
+
+def main() -> None:
+    """Entry point: errors the user can mend become one sentence and their exit code; bugs stay tracebacks."""
+    try:
+        app()
+    except SeqhdrError as error:
+        print(f"seqhdr: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("seqhdr: interrupted; the finished frames are whole", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

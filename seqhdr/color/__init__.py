@@ -1,0 +1,1 @@
+"""What a code means: colour spaces as curves and matrices, and the bins that codes stand for."""

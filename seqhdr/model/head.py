@@ -1,0 +1,113 @@
+"""Blend, then correct: from the network's raw outputs to offsets inside the bins and stops above clip.
+
+Instead of inventing values, the network weighs candidates that are already plausible (blurs of the codes at
+growing scale, and what the previous frame was decoded to), each pulled into the pixel's bin first. A small
+residual corrects the blend, and the sum is pulled into the bin once more. Everything here runs in float32:
+bfloat16 has eight bits of mantissa and would put back the bands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seqhdr.model.pyramid import COARSE_CELLS, FINE_WIDTHS, ScaleSpace, upsample
+
+__all__ = ["HEAD_CHANNELS", "Prediction", "Prior", "apply_head", "clipped_channels"]
+
+_BLURS = len(FINE_WIDTHS) + len(COARSE_CELLS)
+_CANDIDATES = _BLURS + 1
+# Per half-resolution pixel: four full-resolution pixels with one weight per candidate, three residuals and three
+# gains each; then one expected error of the gains and one gate for the remembered gains.
+_SPLIT = [4 * _CANDIDATES, 12, 12, 1, 1]
+HEAD_CHANNELS = sum(_SPLIT)
+# A fresh network should start near "no stops above clip".
+_GAIN_SHIFT = -2.0
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What the previous frame was decoded to, warped to this one.
+
+    ``decoded_lsb`` (B, 3, H, W) in code units, ``gain_stops`` (B, 3, H, W) in stops above clip, ``valid``
+    (B, 1, H, W) float 0 or 1.
+    """
+
+    decoded_lsb: Tensor
+    gain_stops: Tensor
+    valid: Tensor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One decoded frame, in the units of its source.
+
+    Attributes:
+        offset_lsb: (B, 3, H, W) float32, what to add to each code, within ±w.
+        gain_stops: (B, 3, H, W) float32 ≥ 0, stops above the top of the range; 0 where the channel is not clipped.
+        gain_error_stops: (B, 1, H, W) float32 > 0, expected absolute error of gain_stops.
+    """
+
+    offset_lsb: Tensor
+    gain_stops: Tensor
+    gain_error_stops: Tensor
+
+
+def clipped_channels(codes: Tensor, half_width_lsb: Tensor, max_code: float) -> Tensor:
+    """True where a channel's bin reaches the top of the range, c + w ≥ max: open above.
+
+    Args:
+        codes: (B, 3, H, W) integers as float.
+        half_width_lsb: (B, 1, 1, 1) in code units.
+        max_code: 2^N - 1.
+    """
+    return codes + half_width_lsb >= max_code
+
+
+def apply_head(
+    raw: Tensor, scales: ScaleSpace, prior: Prior, half_width_lsb: Tensor, clipped: Tensor, bounded: bool
+) -> Prediction:
+    """Turn the U-Net's output into a prediction.
+
+    Args:
+        raw: (B, HEAD_CHANNELS, H/2, W/2).
+        scales: the codes (B, 3, H, W) and their blurs.
+        prior: the warped previous prediction.
+        half_width_lsb: (B, 1, 1, 1) in code units.
+        clipped: (B, 3, H, W) boolean.
+        bounded: pull the sum into ±w; without it the result may leave the bin by the residual.
+
+    Returns:
+        The prediction, float32.
+    """
+    logits, residual, gain, gain_error, gate = torch.split(raw.float(), _SPLIT, dim=1)
+    codes, w = scales.full, half_width_lsb
+    low, high = codes - w, codes + w
+
+    # The last entry is "keep the code" with a fixed logit of 0. An invalid memory is never chosen.
+    logits = F.pixel_shuffle(logits, 2)
+    remembered = logits[:, _BLURS:].masked_fill(prior.valid == 0, -1e4)
+    weights = torch.cat((logits[:, :_BLURS], remembered, torch.zeros_like(remembered)), dim=1).softmax(dim=1)
+
+    offset = (w / 2) * F.pixel_shuffle(residual, 2)
+    candidates = [*scales.fine]
+    for index in range(_BLURS + 1):
+        if index < len(FINE_WIDTHS):
+            candidate = candidates[index]
+        elif index < _BLURS:
+            step = index - len(FINE_WIDTHS)
+            candidate = upsample(scales.coarse[step], COARSE_CELLS[step])
+        else:
+            candidate = prior.decoded_lsb
+        pulled = torch.maximum(torch.minimum(candidate, high), low) - codes
+        offset = torch.addcmul(offset, weights[:, index : index + 1], pulled)
+    if bounded:
+        offset = torch.maximum(torch.minimum(offset, w), -w)
+
+    fresh = F.softplus(F.pixel_shuffle(gain, 2) + _GAIN_SHIFT)
+    keep = upsample(torch.sigmoid(gate), 2) * prior.valid
+    gain_stops = torch.lerp(fresh, prior.gain_stops, keep) * clipped
+    return Prediction(offset, gain_stops, upsample(F.softplus(gain_error) + 1e-3, 2))

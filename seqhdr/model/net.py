@@ -1,0 +1,281 @@
+"""The network: a recurrent U-Net with a Conv-LSTM at its bottleneck and the last prediction as memory.
+
+It sees codes only: differences between a pixel and its surroundings in units of the bin's half-width w, so that
+half a code is as visible to it as a large step, and one set of weights serves every encoding, bit depth and w.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flow import warp
+from seqhdr.model.head import HEAD_CHANNELS, Prediction, Prior, apply_head, clipped_channels
+from seqhdr.model.pyramid import COARSE_CELLS, ScaleSpace, scale_space, upsample
+
+__all__ = ["WIDTH_LUT_SIZE", "ModelConfig", "SeqNet", "Source", "State"]
+
+#: Entries of :attr:`Source.log_width`, spread evenly over the code range.
+WIDTH_LUT_SIZE = 256
+# A memory that differs from the code by more than this many w does not belong to this pixel.
+_VALID_WIDTHS = 3.0
+# Differences to the surroundings beyond this many w say only "there is an edge".
+_DIFFERENCE_WIDTHS = 4.0
+_INPUT_CHANNELS = 12 + 12 + 15 + 3 + 3 + 3 + 3 + 1 + 1
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Size of the network.
+
+    Attributes:
+        name: what users call it.
+        channels: feature channels at ½, ¼, ⅛ … of the resolution; the last is the bottleneck's.
+        blocks: residual blocks on each side of the U at every level.
+    """
+
+    name: str
+    channels: tuple[int, ...]
+    blocks: int = 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the codes of a clip mean, per clip of a batch.
+
+    Attributes:
+        half_width_lsb: (B,) w, the bin's half-width in code units.
+        log_width: (B, WIDTH_LUT_SIZE) log2 of the width in stops of one code, over the range 0..max_code.
+        max_code: 2^N - 1 for N-bit codes.
+        bounded: whether the output is held in its bins.
+    """
+
+    half_width_lsb: Tensor
+    log_width: Tensor
+    max_code: float = 255.0
+    bounded: bool = True
+
+
+@dataclass(frozen=True)
+class State:
+    """What is remembered from one frame to the next; plain tensors, so it can be stored, moved and cut.
+
+    Attributes:
+        hidden, cell: (B, C, h, w) the Conv-LSTM's, at the bottleneck.
+        decoded: (B, 6, H, W) the last frame's values in code units, then its stops above clip.
+    """
+
+    hidden: Tensor
+    cell: Tensor
+    decoded: Tensor
+
+    def detach(self) -> State:
+        """The same values, cut from the graph (truncated back-propagation)."""
+        return State(self.hidden.detach(), self.cell.detach(), self.decoded.detach())
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions and a way around them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) → the same shape."""
+        y: Tensor = self.second(F.silu(self.first(F.silu(x))))
+        return x + y
+
+
+class ConvLSTMCell(nn.Module):
+    """Long short-term memory with convolutions for matrix products (Shi et al., NeurIPS 2015), no peepholes."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gates = nn.Conv2d(2 * channels, 4 * channels, 3, padding=1)
+        # A forget gate that starts open keeps gradients alive over the clip.
+        with torch.no_grad():
+            self.gates.bias[channels : 2 * channels] = 1.0  # type: ignore[index]
+
+    def forward(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, h, w) each → the new hidden and cell state."""
+        enter, forget, out, value = self.gates(torch.cat((x, hidden), dim=1)).chunk(4, dim=1)
+        cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(value)
+        return torch.sigmoid(out) * torch.tanh(cell), cell
+
+
+class SeqNet(nn.Module):
+    """Codes in, offsets and stops out, one frame at a time or a clip at once.
+
+    Args:
+        config: sizes.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        if len(config.channels) < 2 or config.blocks < 1:
+            raise ValueError(f"config {config.name!r} has {len(config.channels)} levels: expected 2 or more")
+        self.config = config
+        #: Hash of the loaded weights, for provenance; empty while they are random.
+        self.weights_sha256 = ""
+        widths = config.channels
+
+        def stage(channels: int) -> nn.Sequential:
+            return nn.Sequential(*(ResidualBlock(channels) for _ in range(config.blocks)))
+
+        self.enter = nn.Conv2d(_INPUT_CHANNELS, widths[0], 3, padding=1)
+        self.encoders = nn.ModuleList(stage(c) for c in widths[:-1])
+        self.widen = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in itertools.pairwise(widths))
+        self.bottleneck = stage(widths[-1])
+        self.memory = ConvLSTMCell(widths[-1])
+        self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths))
+        self.decoders = nn.ModuleList(stage(c) for c in widths[:-1])
+        self.leave = nn.Conv2d(widths[0], HEAD_CHANNELS, 1)
+        nn.init.normal_(self.leave.weight, std=0.01)
+        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
+
+    @property
+    def stride(self) -> int:
+        """Frames are padded to multiples of this many pixels."""
+        return int(max(2 ** len(self.config.channels), COARSE_CELLS[-1]))
+
+    def macs_per_pixel(self) -> float:
+        """Multiply-adds of all convolutions for one pixel of the frame (the fixed blurs not counted)."""
+        level = {id(self.enter): 1, id(self.leave): 1, id(self.memory.gates): len(self.config.channels)}
+        for index, (encoder, decoder) in enumerate(zip(self.encoders, self.decoders, strict=True), start=1):
+            level |= {id(m): index for part in (encoder, decoder) for m in part.modules()}
+        for index, (widen, narrow) in enumerate(zip(self.widen, self.narrow, strict=True), start=2):
+            level |= {id(widen): index, id(narrow): index}
+        level |= {id(m): len(self.config.channels) for m in self.bottleneck.modules()}
+        convolutions = (m for m in self.modules() if isinstance(m, nn.Conv2d))
+        return float(sum(m.weight.numel() / 4 ** level[id(m)] for m in convolutions))
+
+    def forward(
+        self, codes: Tensor, state: State | None, source: Source, flow_px: Tensor | None = None
+    ) -> tuple[list[Prediction], State]:
+        """Decode a clip.
+
+        Args:
+            codes: (B, T, 3, H, W) float32 holding integers 0..max_code.
+            state: what an earlier call returned, or None at the start of a shot.
+            source: what the codes mean.
+            flow_px: (B, T, 2, H, W) backward flow of each frame to the one before it (the first frame's is used
+                only with a state), or None for no warped memory.
+
+        Returns:
+            One prediction per frame, and the state after the last.
+        """
+        predictions = []
+        for index in range(codes.shape[1]):
+            flow = None if flow_px is None else flow_px[:, index]
+            prediction, state = self.step(codes[:, index], state, source, flow)
+            predictions.append(prediction)
+        if state is None:
+            raise ValueError("the clip has no frames: expected T ≥ 1")
+        return predictions, state
+
+    def step(
+        self, codes: Tensor, state: State | None, source: Source, flow_px: Tensor | None
+    ) -> tuple[Prediction, State]:
+        """Decode one frame; arguments as for :meth:`forward` without T."""
+        if codes.ndim != 4 or codes.shape[1] != 3:
+            raise ValueError(f"codes of shape {tuple(codes.shape)}: expected (B, 3, H, W)")
+        height, width = codes.shape[-2:]
+        w = source.half_width_lsb.view(-1, 1, 1, 1)
+        prior = _recall(codes, state, source, flow_px)
+        pad = (0, -width % self.stride, 0, -height % self.stride)
+        if any(pad):
+            codes = F.pad(codes, pad, mode="replicate")
+            prior = Prior(
+                F.pad(prior.decoded_lsb, pad, mode="replicate"),
+                F.pad(prior.gain_stops, pad, mode="replicate"),
+                F.pad(prior.valid, pad),
+            )
+        clipped = clipped_channels(codes, w, source.max_code)
+        scales = scale_space(codes)
+        features = _features(scales, prior, source, clipped)
+        raw, hidden, cell = self._unet(features, state)
+        with torch.autocast(codes.device.type, enabled=False):
+            prediction = apply_head(raw, scales, prior, w, clipped, source.bounded)
+        value = torch.minimum(codes + prediction.offset_lsb, torch.full_like(w, source.max_code - 0.5))
+        decoded = torch.cat((value, prediction.gain_stops), dim=1)[..., :height, :width]
+        if any(pad):
+            prediction = Prediction(
+                prediction.offset_lsb[..., :height, :width],
+                prediction.gain_stops[..., :height, :width],
+                prediction.gain_error_stops[..., :height, :width],
+            )
+        return prediction, State(hidden, cell, decoded)
+
+    def _unet(self, features: Tensor, state: State | None) -> tuple[Tensor, Tensor, Tensor]:
+        x, skips = self.enter(features.contiguous(memory_format=torch.channels_last)), []
+        for encode, widen in zip(self.encoders, self.widen, strict=True):
+            x = encode(x)
+            skips.append(x)
+            x = widen(F.avg_pool2d(x, 2))
+        x = self.bottleneck(x)
+        zeros = torch.zeros_like(x)
+        hidden, cell = (zeros, zeros) if state is None else (state.hidden, state.cell)
+        hidden, cell = self.memory(x, hidden, cell)
+        x = x + hidden
+        for decode, narrow, skip in zip(reversed(self.decoders), reversed(self.narrow), reversed(skips), strict=True):
+            x = decode(upsample(narrow(x), 2) + skip)
+        return self.leave(F.silu(x)), hidden, cell
+
+
+def _recall(codes: Tensor, state: State | None, source: Source, flow_px: Tensor | None) -> Prior:
+    """Warp the last prediction to this frame and say where it can be trusted."""
+    if state is None or flow_px is None:
+        return Prior(codes, torch.zeros_like(codes), torch.zeros_like(codes[:, :1]))
+    # No gradient through the warp: the Conv-LSTM carries it, and eight-fold interpolation only blurs it.
+    warped, inside = warp(state.decoded.detach(), flow_px)
+    decoded, gain = warped[:, :3], warped[:, 3:].clamp_min(0)
+    reach = _VALID_WIDTHS * source.half_width_lsb.view(-1, 1, 1, 1)
+    clipped = clipped_channels(codes, source.half_width_lsb.view(-1, 1, 1, 1), source.max_code)
+    difference = decoded - codes
+    # A clipped channel is open above, so only a memory below its bin speaks against it.
+    agrees = (difference > -reach) & ((difference < reach) | clipped)
+    valid = (inside & agrees.all(dim=1, keepdim=True)).to(codes.dtype)
+    return Prior(torch.where(valid > 0, decoded, codes), gain * valid, valid)
+
+
+def _space_to_depth(image: Tensor) -> Tensor:
+    """(B, C, H, W) → (B, 4C, H/2, W/2), channels-last."""
+    batch, channels, height, width = image.shape
+    blocks = image.reshape(batch, channels, height // 2, 2, width // 2, 2).permute(0, 2, 4, 3, 5, 1)
+    return blocks.reshape(batch, height // 2, width // 2, 4 * channels).permute(0, 3, 1, 2)
+
+
+def _features(scales: ScaleSpace, prior: Prior, source: Source, clipped: Tensor) -> Tensor:
+    """All inputs of the U-Net at half resolution, (B, _INPUT_CHANNELS, H/2, W/2)."""
+    unit = 1 / source.half_width_lsb.view(-1, 1, 1, 1)
+
+    def relative(image: Tensor, centre: Tensor) -> Tensor:
+        difference = (image - centre) * unit
+        return difference.clamp(-_DIFFERENCE_WIDTHS, _DIFFERENCE_WIDTHS) * 0.5
+
+    half = scales.half
+    level = half / source.max_code
+    entry = (level * (WIDTH_LUT_SIZE - 1)).round().long().clamp(0, WIDTH_LUT_SIZE - 1)
+    log_width = torch.gather(source.log_width, 1, entry.flatten(1)).view_as(level)
+    blurs = [F.avg_pool2d(scales.fine[1], 2)]
+    blurs += [upsample(image, cells // 2) for image, cells in zip(scales.coarse, COARSE_CELLS, strict=True)]
+    return torch.cat(
+        (
+            _space_to_depth(relative(scales.fine[0], scales.full)),
+            _space_to_depth(relative(prior.decoded_lsb, scales.full)),
+            *(relative(image, half) for image in blurs),
+            level * 2 - 1,
+            log_width * 0.25 + 1,
+            F.avg_pool2d(clipped.to(half.dtype), 2),
+            F.avg_pool2d(prior.gain_stops, 2) * 0.25,
+            F.avg_pool2d(prior.valid, 2),
+            torch.log2(2 * source.half_width_lsb).view(-1, 1, 1, 1).expand(-1, 1, *half.shape[-2:]),
+        ),
+        dim=1,
+    )

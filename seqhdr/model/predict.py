@@ -1,0 +1,138 @@
+"""The predictor: frames in, predictions out, one at a time, with a memory that can be carried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flow import FlowEstimator
+from seqhdr.color.encodings import ColorEncoding, get_encoding
+from seqhdr.errors import UsageError
+from seqhdr.model.head import Prediction
+from seqhdr.model.net import SeqNet, State
+from seqhdr.model.source import describe_source
+from seqhdr.model.tiles import TileGrid, plan_tiles
+
+__all__ = ["Memory", "Predictor"]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Everything a shot remembers between two frames.
+
+    Attributes:
+        states: the network's state, one per tile.
+        codes: (1, 3, H, W) the last frame, from which the flow to the next is estimated.
+    """
+
+    states: tuple[State, ...]
+    codes: Tensor
+
+
+class Predictor:
+    """Streams a shot through the network in memory that does not depend on its length.
+
+    Args:
+        net: from :func:`seqhdr.load_model`.
+        input_space: name or encoding of the codes; it tells the network how wide a code is in stops.
+        half_width_lsb: w, half the width of a bin in codes; ½ for a lossless source.
+        bits: of the source.
+        bounded: hold the result inside its bins.
+        flow: estimator of the motion between frames, or None for no warped memory.
+        tile: side of the tiles in pixels, or None for whole frames.
+    """
+
+    def __init__(
+        self,
+        net: SeqNet,
+        *,
+        input_space: str | ColorEncoding = "srgb",
+        half_width_lsb: float = 0.5,
+        bits: int = 8,
+        bounded: bool = True,
+        flow: FlowEstimator | None = None,
+        tile: int | None = None,
+    ) -> None:
+        self._net = net
+        self._flow = flow
+        self._tile = tile
+        self._device = next(net.parameters()).device
+        self._max_code = 2**bits - 1
+        encoding = get_encoding(input_space) if isinstance(input_space, str) else input_space
+        self._source = describe_source(encoding, half_width_lsb, self._max_code, bounded=bounded, device=self._device)
+        self._grid: TileGrid | None = None
+        self._weights: list[Tensor] = []
+
+    def stream(self, frames: Iterable[NDArray[np.unsignedinteger]]) -> Iterator[Prediction]:
+        """Predict the frames of one shot without cuts, each as soon as it comes.
+
+        Args:
+            frames: (H, W, 3) codes, all of one size.
+
+        Yields:
+            One prediction per frame, tensors (1, 3, H, W).
+        """
+        memory: Memory | None = None
+        for codes in frames:
+            prediction, memory = self.step(codes, memory)
+            yield prediction
+
+    @torch.inference_mode()
+    def step(self, codes: NDArray[np.unsignedinteger], memory: Memory | None) -> tuple[Prediction, Memory]:
+        """Predict one frame.
+
+        Args:
+            codes: (H, W, 3) integers 0 .. 2^bits - 1.
+            memory: what the frame before returned; None at the start of a shot and after a cut.
+
+        Returns:
+            The prediction and the memory for the next frame.
+
+        Raises:
+            UsageError: the frame has another size than those before it.
+        """
+        here = torch.from_numpy(codes.astype(np.float32)).permute(2, 0, 1)[None].to(self._device)
+        height, width = here.shape[-2:]
+        if self._grid is None or memory is None:
+            self._plan(height, width)
+        assert self._grid is not None
+        if (height, width) != (self._grid.height, self._grid.width):
+            raise UsageError(
+                f"frame of {width}x{height} pixels after frames of {self._grid.width}x{self._grid.height}: "
+                "start a new shot without memory"
+            )
+        flow_px = None
+        if memory is not None and self._flow is not None:
+            flow_px = self._flow(here / self._max_code, memory.codes / self._max_code)
+        if len(self._grid.tiles) == 1:
+            state = memory.states[0] if memory else None
+            prediction, state = self._net.step(here, state, self._source, flow_px)
+            return prediction, Memory((state,), here)
+        return self._step_tiles(here, memory, flow_px)
+
+    def _plan(self, height: int, width: int) -> None:
+        grid = plan_tiles(height, width, self._tile)
+        if grid != self._grid:
+            self._grid = grid
+            self._weights = [torch.from_numpy(weight).to(self._device) for weight in grid.weights()]
+
+    def _step_tiles(self, here: Tensor, memory: Memory | None, flow_px: Tensor | None) -> tuple[Prediction, Memory]:
+        assert self._grid is not None
+        offset, gain, error = torch.zeros_like(here), torch.zeros_like(here), torch.zeros_like(here[:, :1])
+        states = []
+        for index, (tile, weight) in enumerate(zip(self._grid.tiles, self._weights, strict=True)):
+            cut = (..., *tile.index)
+            state = memory.states[index] if memory else None
+            flow = None if flow_px is None else flow_px[cut].contiguous()
+            part, state = self._net.step(here[cut].contiguous(), state, self._source, flow)
+            # Weights sum to one and every tile stays in the bins, so the blend does too.
+            offset[cut] += weight * part.offset_lsb
+            gain[cut] += weight * part.gain_stops
+            error[cut] += weight * part.gain_error_stops
+            states.append(state)
+        return Prediction(offset, gain, error), Memory(tuple(states), here)

@@ -1,0 +1,1 @@
+"""Whole jobs over whole shots: convert, plan, verify."""

@@ -1,0 +1,119 @@
+"""What a user can ask of a run, in the same words as on the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seqhdr.errors import UnknownNameError, UsageError
+from seqhdr.media.exr import COMPRESSIONS
+from seqhdr.media.shot import MISSING_MODES
+from seqhdr.media.timecode import parse_fps
+
+__all__ = ["AOVS", "BINS_MODES", "SMALLEST_SOFT_WIDTH_LSB", "RunOptions"]
+
+BINS_MODES = ("auto", "strict", "soft", "off")
+AOVS = ("clip", "confidence", "delta")
+#: With ``--bins soft`` a source without traces of compression is treated like a good JPEG.
+SMALLEST_SOFT_WIDTH_LSB = 1.5
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Everything that decides what a run writes.
+
+    Attributes:
+        output: folder for the EXR frames and the JSON summary; it is created.
+        frames: ``1001-1100x2,1200``, or None for all.
+        missing: ``error``, ``hold`` or ``split``.
+        input_space: encoding of the codes, a short name or one of the OCIO config's.
+        output_space: encoding of the EXR.
+        ocio: path of an OCIO config; None takes ``$OCIO``, else the built-in ACES config.
+        bins: ``auto``, ``strict``, ``soft``, ``off``, or w in codes.
+        model: a shipped model's name, or the path of a weights file.
+        flow: ``dis`` or ``off``.
+        cuts: ``auto``, ``off``, or the frames that start a new shot, ``1010,1055``.
+        preroll: frames before the first that are read and remembered, but not written.
+        tile: ``auto``, ``off``, or the side of a tile in pixels.
+        bit_depth: ``half`` or ``float``.
+        compression: of the EXR.
+        aov: extra layers, any of ``clip``, ``confidence``, ``delta``.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
+        fps: frame rate for the header, ``24``, ``23.976``, ``24000/1001``; None keeps the source's.
+        timecode: of the first frame, ``HH:MM:SS:FF``; None keeps the source's.
+        overwrite: replace frames that exist.
+        skip_existing: keep frames that are complete and were made with the same settings.
+    """
+
+    output: Path
+    frames: str | None = None
+    missing: str = "error"
+    input_space: str = "srgb"
+    output_space: str = "acescct"
+    ocio: str | None = None
+    bins: str = "auto"
+    model: str = "s"
+    flow: str = "dis"
+    cuts: str = "auto"
+    preroll: int = 8
+    tile: str = "auto"
+    bit_depth: str = "half"
+    compression: str = "zip"
+    aov: tuple[str, ...] = ()
+    device: str = "auto"
+    fps: str | None = None
+    timecode: str | None = None
+    overwrite: bool = False
+    skip_existing: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what can be refused before a file is touched.
+
+        Raises:
+            UsageError: a value nobody knows, or two options that exclude each other.
+        """
+        _one_of("--missing", self.missing, MISSING_MODES)
+        _one_of("--flow", self.flow, ("dis", "off"))
+        _one_of("--bit-depth", self.bit_depth, ("half", "float"))
+        _one_of("--compression", self.compression, COMPRESSIONS)
+        for name in self.aov:
+            _one_of("--aov", name, AOVS)
+        if self.overwrite and self.skip_existing:
+            raise UsageError("--overwrite and --skip-existing exclude each other: choose one")
+        if self.preroll < 0:
+            raise UsageError(f"--preroll is {self.preroll}: give 0 or more frames")
+        if self.bins not in BINS_MODES:
+            fixed_width(self.bins)
+        if self.tile not in ("auto", "off") and not self.tile.isdigit():
+            raise UsageError(f"--tile {self.tile!r} is neither auto, off, nor a number of pixels")
+        if self.fps is not None:
+            parse_fps(self.fps)
+        if self.output.is_file():
+            raise UsageError(f"{self.output}: is a file, and the output must be a folder: give another -o")
+
+    def decisive(self) -> dict[str, Any]:
+        """The options that change a frame's pixels or header, for ``seqhdr:settings``."""
+        keys = ("missing", "input_space", "output_space", "bins", "flow", "cuts", "tile", "bit_depth")
+        more = ("compression", "aov", "fps", "timecode")
+        return {key: getattr(self, key) for key in (*keys, *more)}
+
+
+def fixed_width(text: str) -> float:
+    """Read ``--bins CODES``.
+
+    Raises:
+        UsageError: neither a mode nor a number from ½ to 16.
+    """
+    try:
+        width = float(text)
+    except ValueError:
+        raise UsageError(f"--bins {text!r} is neither {', '.join(BINS_MODES)}, nor a half-width in codes") from None
+    if not 0.5 <= width <= 16:
+        raise UsageError(f"--bins {text}: the half-width of a bin is from 0.5 to 16 codes")
+    return width
+
+
+def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UnknownNameError(f"value of {option}", value, known)

@@ -1,0 +1,182 @@
+"""What is decided once per shot, before its first frame: sizes, bins, tiles, settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from seqhdr.color.encodings import ColorEncoding, get_encoding
+from seqhdr.errors import FrameError, ShotError, UsageError
+from seqhdr.media.compression import estimate_half_width
+from seqhdr.media.frames import FrameInfo, probe_frame, read_frame
+from seqhdr.media.shot import Shot
+from seqhdr.model.net import SeqNet
+from seqhdr.model.tiles import automatic_tile
+from seqhdr.pipeline.options import BINS_MODES, SMALLEST_SOFT_WIDTH_LSB, RunOptions, fixed_width
+
+__all__ = ["BinsChoice", "ShotSetup", "choose_device", "prepare_shot"]
+
+# Frames looked at to estimate w, spread over all that exist, so that every chunk of a shot decides alike.
+_SAMPLED_FRAMES = 5
+
+
+@dataclass(frozen=True)
+class BinsChoice:
+    """How wide the bins are, and why.
+
+    ``half_width_lsb`` is w in codes, ``bounded`` whether the output is held in its bins, ``reason`` a sentence for
+    the user, ``evidence`` the numbers behind it.
+    """
+
+    mode: str
+    half_width_lsb: float
+    bounded: bool
+    reason: str
+    evidence: dict[str, float | int | str]
+
+
+@dataclass(frozen=True)
+class ShotSetup:
+    """A shot, ready to run: its frames' header, encodings, bins, tile side in pixels (None: whole frames)."""
+
+    shot: Shot
+    info: FrameInfo
+    source_space: ColorEncoding
+    output_space: ColorEncoding
+    bins: BinsChoice
+    tile: int | None
+
+    @property
+    def max_code(self) -> int:
+        """The highest code of the source."""
+        return int(2**self.info.bits - 1)
+
+    def settings(self, options: RunOptions, net: SeqNet) -> str:
+        """Everything that decides the bytes of a frame, as canonical JSON."""
+        decisive: dict[str, Any] = options.decisive()
+        decisive |= {
+            "seqhdr": version("seqhdr"),
+            "model": net.weights_sha256,
+            "half_width": self.bins.half_width_lsb,
+            "tile": self.tile,
+            "config": os.path.basename(options.ocio or os.environ.get("OCIO", "")) or "built-in",
+        }
+        return json.dumps(decisive, sort_keys=True, default=list)
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` takes CUDA, then Apple's Metal, then the CPU.
+
+    Raises:
+        UsageError: torch does not know the device, or it is not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {name}: not usable here ({reason}); try cpu or auto") from error
+    return device
+
+
+def prepare_shot(shot: Shot, options: RunOptions, device: torch.device) -> ShotSetup:
+    """Decide everything that holds for the whole shot.
+
+    Raises:
+        ShotError: the frames differ in size or bit depth.
+        FrameError: no frame's header can be read.
+        UnknownNameError: a colour space nobody knows.
+    """
+    source_space = get_encoding(options.input_space, options.ocio)
+    output_space = get_encoding(options.output_space, options.ocio)
+    info = _common_header(shot)
+    bins = _choose_bins(shot, options.bins, info)
+    return ShotSetup(shot, info, source_space, output_space, bins, _tile(options.tile, info, device))
+
+
+def _common_header(shot: Shot) -> FrameInfo:
+    """The header all frames share; frames whose header cannot be read fail later, one by one."""
+    first: tuple[int, FrameInfo] | None = None
+    trouble: FrameError | None = None
+    for frame in shot.frames:
+        try:
+            info = probe_frame(shot.source_path(frame))
+        except FrameError as error:
+            trouble = trouble or error
+            continue
+        if first is None:
+            first = (frame, info)
+        elif (info.width, info.height) != (first[1].width, first[1].height):
+            raise ShotError(
+                f"{shot.pattern}: frame {frame} is {info.width}x{info.height}, frame {first[0]} is "
+                f"{first[1].width}x{first[1].height}: run each size as its own shot with --frames"
+            )
+        elif info.bits != first[1].bits:
+            raise ShotError(
+                f"{shot.pattern}: frame {frame} has {info.bits} bits, frame {first[0]} has {first[1].bits}: "
+                "run each bit depth as its own shot with --frames"
+            )
+    if first is None:
+        raise trouble or ShotError(f"{shot.pattern}: the shot has no frames")
+    return first[1]
+
+
+def _choose_bins(shot: Shot, mode: str, info: FrameInfo) -> BinsChoice:
+    if mode == "strict":
+        return BinsChoice(mode, 0.5, True, "strict: the source is taken as lossless", {})
+    if mode not in BINS_MODES:
+        return BinsChoice(mode, fixed_width(mode), True, f"set to {fixed_width(mode):g} by --bins", {})
+    estimate = estimate_half_width(_sample(shot.available, shot), bits=info.bits, container=shot.extension)
+    width, reason = estimate.half_width_lsb, estimate.reason
+    if mode == "soft" and width < SMALLEST_SOFT_WIDTH_LSB:
+        width, reason = SMALLEST_SOFT_WIDTH_LSB, f"soft, although there is {reason}"
+    return BinsChoice(mode, width, mode != "off", reason, estimate.evidence)
+
+
+def _sample(frames: Sequence[int], shot: Shot) -> list[Any]:
+    count = min(_SAMPLED_FRAMES, len(frames))
+    places = {round(i * (len(frames) - 1) / max(count - 1, 1)) for i in range(count)}
+    sampled, trouble = [], None
+    for place in sorted(places):
+        try:
+            sampled.append(read_frame(shot.path(frames[place])).codes)
+        except FrameError as error:
+            trouble = error
+    if not sampled and trouble is not None:
+        raise trouble
+    return sampled
+
+
+def _tile(choice: str, info: FrameInfo, device: torch.device) -> int | None:
+    if choice == "off":
+        return None
+    if choice != "auto":
+        return int(choice)
+    if device.type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory
+    else:
+        # All of the machine's memory, not what is free: the same command must cut the same tiles every time.
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return automatic_tile(info.height, info.width, memory)
+
+
+def short_hash(text: str) -> str:
+    """Twelve hexadecimal digits that stand for a settings string."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def bound_of(bins: BinsChoice) -> float:
+    """The half-width the output is held to: infinite where bins are off."""
+    return bins.half_width_lsb if bins.bounded else math.inf

@@ -8,10 +8,10 @@ This package knows nothing of ``seqhdr`` and can be used alone.
 
 from flow.dis import DisFlow
 from flow.estimator import FlowEstimator
-from flow.exact import rotation_flow
+from flow.exact import rotation_flow, view_rays
 from flow.warp import warp
 
 #: Lets an importer tell this package from another distribution of the same name.
 PACKAGE_ID = "seqhdr-flow"
 
-__all__ = ["PACKAGE_ID", "DisFlow", "FlowEstimator", "rotation_flow", "warp"]
+__all__ = ["PACKAGE_ID", "DisFlow", "FlowEstimator", "rotation_flow", "view_rays", "warp"]

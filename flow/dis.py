@@ -26,10 +26,11 @@ class DisFlow:
 
     Args:
         preset: ``ultrafast``, ``fast`` or ``medium``, OpenCV's own trade of time for accuracy.
-        scale: size at which the flow is estimated, relative to the frames; ½ costs a third of full size.
+        scale: size at which the flow is estimated, relative to the frames. Smaller is faster, and costs more than it
+            saves where the flow carries a memory that is exact to a fraction of a code.
     """
 
-    def __init__(self, preset: str = "fast", scale: float = 0.5) -> None:
+    def __init__(self, preset: str = "medium", scale: float = 1.0) -> None:
         if preset not in _PRESETS:
             raise ValueError(f"unknown DIS preset {preset!r}: expected one of {', '.join(_PRESETS)}")
         if not 0 < scale <= 1:

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 __all__ = ["rotation_flow", "view_rays"]
 
+# What was never in the previous image lies this many pixels outside of it.
+_FAR_PX = 1e6
+
 
 def view_rays(height: int, width: int, focal_px: float) -> NDArray[np.float64]:
     """Directions through the pixel centres of a pinhole camera, not normalised.
@@ -48,8 +51,9 @@ def rotation_flow(
         far outside the image.
     """
     seen = view_rays(height, width, focal_px) @ (previous_rotation.T @ rotation).T
-    depth = np.where(seen[..., 2] > 1e-6, seen[..., 2], 1e-6)
+    behind = seen[..., 2] <= 1e-6
+    depth = np.where(behind, 1.0, seen[..., 2])
     x = seen[..., 0] / depth * previous_focal_px + (width - 1) / 2
     y = seen[..., 1] / depth * previous_focal_px + (height - 1) / 2
     flow = np.stack((x - np.arange(width)[None, :], y - np.arange(height)[:, None]), axis=-1)
-    return np.clip(flow, -1e6, 1e6).astype(np.float32)
+    return np.where(behind[..., None], _FAR_PX, np.clip(flow, -_FAR_PX, _FAR_PX)).astype(np.float32)

@@ -6,22 +6,24 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seqhdr.errors import FramesFailedError, ShotError
+from seqhdr.errors import FramesFailedError, SeqhdrError, ShotError
 from seqhdr.media.atomic import whole_file
 from seqhdr.media.shot import Shot, find_shots, output_name
 from seqhdr.model.cards import load_model
 from seqhdr.model.heap import keep_heap_pages
-from seqhdr.pipeline.convert import FrameReport, ShotReport, convert_shot
+from seqhdr.model.net import SeqNet
+from seqhdr.pipeline.convert import FrameReport, ShotReport, convert_shot, frames_to_keep
 from seqhdr.pipeline.options import RunOptions
 from seqhdr.pipeline.plan import plan_shot
 from seqhdr.pipeline.setup import ShotSetup, choose_device, prepare_shot
-from seqhdr.pipeline.verify import VerifyReport, verify_shot
+from seqhdr.pipeline.verify import VerifyReport, outside, verify_shot
 
-__all__ = ["Event", "RunReport", "plan", "run", "verify", "verify_to_dict"]
+__all__ = ["Event", "RunReport", "outside", "plan", "run", "verify", "verify_to_dict"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Event:
     """Something a progress display or a log wants to know.
 
     Attributes:
-        kind: ``shot`` (one begins), ``frame`` (one is finished), ``warning``, ``failed`` (one frame), ``done``.
+        kind: ``shot`` (one begins), ``frame`` (one is finished), ``warning``, ``failed`` (one frame), ``done``
+            (one shot is finished).
         shot: the pattern.
         message: a sentence for people.
         data: the same for machines, JSON-able.
@@ -78,25 +81,19 @@ def run(
     device = choose_device(chosen.device)
     setups = [prepare_shot(shot, chosen, device) for shot in shots]
     net = load_model(chosen.model, device)
-    reports: list[ShotReport] = []
+    # All shots before the first is begun: the refusal of the second must not come hours later.
+    reports = [_empty_report(setup, chosen, net) for setup in setups]
     summaries: list[Path] = []
-    for setup in setups:
-        report = _empty_report(setup, chosen)
-        reports.append(report)
-        _announce(setup, chosen, on_event)
-
-        def on_frame(
-            frame: FrameReport, pattern: str = setup.shot.pattern, total: int = len(setup.shot.frames)
-        ) -> None:
-            data = {**dataclasses.asdict(frame), "path": str(frame.path), "of": total}
-            on_event(Event("frame", pattern, f"{frame.path.name} written", data))
-
+    for setup, report in zip(setups, reports, strict=True):
+        _announce(setup, report, chosen, on_event)
         try:
-            convert_shot(setup, chosen, net, report, on_frame)
-        finally:
-            # Also after Ctrl-C or a full disk the summary says what is there; without any frame there is none.
-            if report.frames or report.skipped:
-                summaries.append(_write_summary(setup, chosen, report))
+            convert_shot(setup, chosen, net, report, *_listeners(setup, report, on_event))
+        except BaseException:
+            # Also after Ctrl-C or a full disk the summary says what is there, if it still can.
+            with suppress(SeqhdrError):
+                _write_summary(setup, chosen, net, report)
+            raise
+        summaries.append(_write_summary(setup, chosen, net, report))
         _account(report, on_event)
     _raise_failures(reports)
     return RunReport(tuple(reports), tuple(summaries))
@@ -154,17 +151,38 @@ def _output_pattern(setup: ShotSetup, options: RunOptions) -> str:
     return str(options.output / name.replace(f".{shot.number(shot.frames[0])}.exr", f".{token}.exr"))
 
 
-def _empty_report(setup: ShotSetup, options: RunOptions) -> ShotReport:
-    bins = dataclasses.asdict(setup.bins)
-    return ShotReport(setup.shot.pattern, _output_pattern(setup, options), bins, setup.shot.missing)
+def _empty_report(setup: ShotSetup, options: RunOptions, net: SeqNet) -> ShotReport:
+    bins, shot = dataclasses.asdict(setup.bins), setup.shot
+    kept = frames_to_keep(setup, options, net)
+    return ShotReport(shot.pattern, _output_pattern(setup, options), bins, shot.missing, skipped=kept)
 
 
-def _announce(setup: ShotSetup, options: RunOptions, on_event: Callable[[Event], None]) -> None:
+def _listeners(
+    setup: ShotSetup, report: ShotReport, on_event: Callable[[Event], None]
+) -> tuple[Callable[[FrameReport], None], Callable[[int, str], None]]:
+    pattern, total = setup.shot.pattern, len(setup.shot.frames) - len(report.skipped)
+
+    def on_frame(frame: FrameReport) -> None:
+        data = {**dataclasses.asdict(frame), "path": str(frame.path), "of": total}
+        on_event(Event("frame", pattern, f"{frame.path.name} written", data))
+
+    def on_failure(frame: int, reason: str) -> None:
+        on_event(Event("failed", pattern, reason, {"frame": frame, "of": total}))
+
+    return on_frame, on_failure
+
+
+def _announce(setup: ShotSetup, report: ShotReport, options: RunOptions, on_event: Callable[[Event], None]) -> None:
     shot, bins = setup.shot, setup.bins
     bound = f"w = {bins.half_width_lsb:g}" if bins.bounded else "no bound"
     size = f"{setup.info.width}x{setup.info.height}"
     message = f"{shot.pattern}: {len(shot.frames)} frames, {size}, {bound} ({bins.reason})"
-    data = {"frames": list(shot.frames), "missing": list(shot.missing), "bins": dataclasses.asdict(bins)}
+    data: dict[str, Any] = {
+        "frames": list(shot.frames),
+        "missing": list(shot.missing),
+        "bins": dataclasses.asdict(bins),
+    }
+    data |= {"skipped": report.skipped, "of": len(shot.frames) - len(report.skipped)}
     on_event(Event("shot", shot.pattern, message, data))
     if shot.missing:
         message = f"{len(shot.missing)} frames are missing; --missing {options.missing}"
@@ -175,8 +193,6 @@ def _announce(setup: ShotSetup, options: RunOptions, on_event: Callable[[Event],
 
 
 def _account(report: ShotReport, on_event: Callable[[Event], None]) -> None:
-    for frame, reason in report.failed.items():
-        on_event(Event("failed", report.pattern, reason, {"frame": frame}))
     overflowed, floored = (sum(getattr(f, key) for f in report.frames) for key in ("overflowed", "floored"))
     if overflowed:
         message = f"{overflowed} values were beyond the largest the file holds, and were held there"
@@ -194,21 +210,25 @@ def _raise_failures(reports: Sequence[ShotReport]) -> None:
         return
     if not any(report.frames or report.skipped for report in reports):
         raise ShotError(failed[0][1])
-    more = f"; {len(failed) - 1} more frames failed" if len(failed) > 1 else ""
-    raise FramesFailedError(f"{failed[0][1]}{'' if more else ' '}{more or '(all other frames were written)'}")
+    others = "; all other frames are written" if len(failed) == 1 else f"; so failed {len(failed) - 1} more frames"
+    raise FramesFailedError(f"{failed[0][1].rstrip('.')}{others}")
 
 
-def _write_summary(setup: ShotSetup, options: RunOptions, report: ShotReport) -> Path:
-    """The JSON beside the frames: bytes repeat for the same run."""
+def _write_summary(setup: ShotSetup, options: RunOptions, net: SeqNet, report: ShotReport) -> Path:
+    """The JSON beside the frames: bytes repeat for the same run; without any frame nothing is written."""
     first = output_name(setup.shot, options.output_space, setup.shot.frames[0])
     path = options.output / f"{first.rsplit('.', 2)[0]}.json"
+    nothing_new = not report.frames and (path.exists() or not report.skipped)
+    if nothing_new:
+        return path
     summary = {
         "source": Path(report.pattern).name,
         "output": Path(report.output).name,
         "size": [setup.info.width, setup.info.height],
         "bits": setup.info.bits,
         "bins": report.bins,
-        "model": options.model,
+        "model": net.config.name,
+        "model_sha256": net.weights_sha256,
         "missing": list(report.missing),
         "skipped": report.skipped,
         "failed": {str(frame): reason for frame, reason in report.failed.items()},

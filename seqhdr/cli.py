@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from seqhdr.errors import EXIT_INTERRUPTED, GateError, SeqhdrError
 
@@ -16,7 +18,19 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
+
+class _Verbs(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # Typer's own handler, further out, would say nothing.
+            print("seqhdr: interrupted; the finished frames are whole", file=sys.stderr)
+            sys.exit(EXIT_INTERRUPTED)
+
+
 app = typer.Typer(
+    cls=_Verbs,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -144,11 +158,8 @@ def verify(
     if not report.kept:
         total = report.total
         raise GateError(
-            f"{output}: {total.unclipped - total.container} of {total.unclipped} channels lie outside their bins "
+            f"{output}: {api.outside(total)} of {total.unclipped + total.clipped} channels lie outside their bins "
             f"beyond the container's rounding, worst in frame {report.worst_frame}: convert it again"
-            if not total.kept
-            else f"{output}: {total.unclipped - total.exact} of {total.unclipped} channels of a float file lie "
-            f"outside their bins, worst in frame {report.worst_frame}: convert it again"
         )
 
 
@@ -180,11 +191,11 @@ def inspect(
 
 def _show_audit(report: VerifyReport) -> None:
     total = report.total
-    width = f"{report.half_width_lsb:g}"
+    bound = f"half-width {report.half_width_lsb:g} codes" if math.isfinite(report.half_width_lsb) else "no bound"
     place = f"frame {total.worst_frame}, x {total.worst_x}, y {total.worst_y}, {'RGB'[total.worst_channel]}"
     rows = [
         ("frames", f"{total.frames}, stored as {report.storage}"),
-        ("bins", f"{report.bins}, half-width {width} codes"),
+        ("bins", f"{report.bins}, {bound}"),
         ("unclipped channels", f"{total.unclipped}"),
         ("  exactly inside", _percent(total.exact, total.unclipped)),
         ("  within the container's rounding", _percent(total.container, total.unclipped)),
@@ -213,9 +224,6 @@ def main() -> None:
     except SeqhdrError as error:
         print(f"seqhdr: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("seqhdr: interrupted; the finished frames are whole", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":

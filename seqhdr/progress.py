@@ -37,7 +37,12 @@ def follow(*, log_json: bool, quiet: bool, verbose: bool) -> Iterator[Callable[[
     if log_json:
         yield _json_line
     elif console.is_terminal and not quiet and not verbose:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _FramesPerSecond())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _FramesPerSecond(),
+        )
         with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
             yield _bar(progress, console)
     else:
@@ -54,11 +59,13 @@ def _bar(progress: Progress, console: Console) -> Callable[[Event], None]:
 
     def on_event(event: Event) -> None:
         if event.kind == "shot":
-            tasks[event.shot] = progress.add_task(event.shot, total=len(event.data["frames"]))
-            console.print(event.message)
+            tasks[event.shot] = progress.add_task(event.shot, total=event.data["of"])
+            console.print(event.message, markup=False)
         elif event.kind == "frame":
             progress.advance(tasks[event.shot])
         else:
+            if event.kind == "failed":
+                progress.advance(tasks[event.shot])
             console.print(f"{event.kind}: {event.message}", markup=False)
 
     return on_event
@@ -89,15 +96,17 @@ def _plain_lines(console: Console, quiet: bool) -> Callable[[Event], None]:
 def show_plan(plan: dict[str, Any]) -> None:
     """Print what a run would do."""
     bins = plan["bins"]
+    bound = f"half-width {bins['half_width_lsb']:g} codes" if bins["bounded"] else "no bound"
     tiles = f"{plan['tiles']} of {plan['tile_px']} px" if plan["tile_px"] else "none, whole frames"
     rows = {
         "shot": plan["shot"],
         "frames": f"{len(plan['frames'])} ({plan['frames'][0]}-{plan['frames'][-1]})",
         "gaps": _listed(plan["missing"]),
+        "unreadable": _listed(list(plan["unreadable"])),
         "segments": ", ".join(f"{first}-{last}" for first, last in plan["segments"]),
         "cuts": _listed(plan["cuts"]),
         "size": f"{plan['size'][0]}x{plan['size'][1]}, {plan['bits']} bits",
-        "bins": f"half-width {bins['half_width_lsb']:g} codes: {bins['reason']}",
+        "bins": f"{bound}: {bins['reason']}",
         "model": plan["model"],
         "tiles": tiles,
         "memory": f"about {plan['memory_bytes'] / 2**30:.1f} GiB",

@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from flow import DisFlow
 from seqhdr.color.encodings import ColorEncoding, get_encoding
 from seqhdr.model.cards import load_model
 from seqhdr.model.heap import keep_heap_pages
+from seqhdr.model.motion import DisFlow
 from seqhdr.model.predict import Predictor
 from seqhdr.train.panorama import Panorama, camera_path, load_panorama, render
 

@@ -54,7 +54,7 @@ class Clips(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng((self.seed, worker.id if worker else 0))
         encodings = {name: get_encoding(name) for name in ENCODINGS}
-        dis = DisFlow(scale=1)
+        dis = DisFlow("fast")
         while True:
             size = int(rng.choice(list(BATCH), p=SIZE_SHARES))
             clips = [self.clip(rng, encodings, dis, size) for _ in range(BATCH[size])]
@@ -112,7 +112,7 @@ class Clips(torch.utils.data.IterableDataset[dict[str, Tensor]]):
             "stops": torch.log2(
                 encoding.decode(value / 255).clamp_min(1e-6) / encoding.decode(torch.tensor(254.5 / 255))
             ).clamp(0, 10),
-            "width": torch.exp2(bin_width_stops(encoding, 255).float()),
+            "width": bin_width_stops(encoding, 255),
         }
 
     @staticmethod

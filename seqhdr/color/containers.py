@@ -77,10 +77,12 @@ class Container:
 
     def step(self, values: Tensor) -> Tensor:
         """The distance to the next grid value away from zero, float64."""
-        exponent = torch.frexp(values.double().abs())[1] - 1
+        # frexp gives zero the exponent 0, as if it were 1.
+        magnitude = values.double().abs().clamp(min=2.0**self.least_exponent)
+        exponent = torch.frexp(magnitude)[1] - 1
         return torch.ldexp(
             torch.ones_like(values, dtype=torch.float64),
-            exponent.clamp(min=self.least_exponent) - self.mantissa_bits,
+            exponent - self.mantissa_bits,
         )
 
 

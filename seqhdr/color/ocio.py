@@ -3,7 +3,7 @@
 The bins need a curve per channel and a matrix, not a black box, so a space is sampled: neutral triples give
 the curve, random triples the matrix, further random triples prove that curve and matrix are all there is.
 What comes out is a table of knots in float64 with straight lines between them, so that decode and encode undo
-each other exactly; knots sit on multiples of 2^-16, 0.35 stop apart at the very most in the steepest log.
+each other exactly; knots are 2^-16 apart in V from -0.25 to 1.25 and 2^-12 apart beyond, as far as 16.
 Where the curve turns out to be one of the closed forms, the closed form is used.
 """
 

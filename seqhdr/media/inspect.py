@@ -1,13 +1,14 @@
 """What is in an image file or a sequence, and what is wrong with it: read as stored, judged by numbers.
 
 Values are the stored ones: half and float as they are, integers divided by their white (``2**bits - 1``).
-Nothing is colour-managed, so "stops" of a log-encoded file are stops of its code values, not of light.
+Only the range in stops looks through the encoding, where the header names one that seqhdr knows; without such
+a tag it is that of the stored values.
 The measures of banding and of periodic patterns are defined in ``seqhdr.media.patterns``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ __all__ = [
 
 Plane = npt.NDArray[np.float32]
 
+_COLOUR_CHANNELS = ("R", "G", "B")
 _COLOUR_TAGS = ("colorInteropID", "oiio:ColorSpace", "chromaticities")
 
 
@@ -38,7 +40,8 @@ _COLOUR_TAGS = ("colorInteropID", "oiio:ColorSpace", "chromaticities")
 class ChannelDiagnosis:
     """One channel. Shares are 0 .. 1 of all pixels; minimum and maximum are of the finite values.
 
-    ``range_stops`` is log2 of the largest over the smallest positive value (0 without positive values),
+    ``range_stops`` is log2 of the largest over the smallest positive light (0 without positive light), and
+    ``light_maximum`` the largest light, both of the stored values themselves where the encoding is not known;
     ``share_at_maximum`` the share of pixels at the maximum (clipping), ``distinct_levels`` the number of
     different finite values. ``plateau_share``, ``nyquist_*_db`` and ``blockiness_8`` are defined in patterns.py;
     the last four are None where the picture is too small (16 pixels) to tell.
@@ -49,6 +52,7 @@ class ChannelDiagnosis:
     minimum: float
     maximum: float
     range_stops: float
+    light_maximum: float
     share_below_zero: float
     share_above_one: float
     share_nan: float
@@ -144,7 +148,11 @@ def inspect_image(path: str | Path) -> ImageDiagnosis:
         storages = dict.fromkeys(planes, f"uint{frame.bits}")
         file_format, compression, attributes = frame.info.format, None, {}
         tags = {"profile": frame.info.profile} if frame.info.profile else {}
-    channels = tuple(_channel(name, storages[name], plane) for name, plane in planes.items())
+    decode = _decoder(attributes)
+    channels = tuple(
+        _channel(name, storages[name], plane, decode if name in _COLOUR_CHANNELS else _stored)
+        for name, plane in planes.items()
+    )
     alpha = _alpha(planes)
     height, width = next(iter(planes.values())).shape
     return ImageDiagnosis(
@@ -205,20 +213,41 @@ def inspect_sequence(paths: Iterable[str | Path]) -> SequenceDiagnosis:
     )
 
 
-def _channel(name: str, storage: str, plane: Plane) -> ChannelDiagnosis:
+def _stored(levels: Plane) -> Plane:
+    return levels
+
+
+def _decoder(attributes: Mapping[str, Any]) -> Callable[[Plane], Plane]:
+    """From stored values to light, as far as the header tells the encoding."""
+    if not {"seqhdr:output_space", "colorInteropID"} & attributes.keys():
+        return _stored
+    # Imported late: the curves need torch, which files without a tag need not wait for.
+    import torch
+
+    from seqhdr.color.tags import encoding_from_header
+
+    encoding = encoding_from_header(attributes)
+    if encoding is None:
+        return _stored
+    return lambda levels: np.asarray(encoding.decode(torch.from_numpy(levels)), np.float32)
+
+
+def _channel(name: str, storage: str, plane: Plane, decode: Callable[[Plane], Plane]) -> ChannelDiagnosis:
     finite = np.isfinite(plane)
     values = plane[finite]
     clean = np.where(finite, plane, np.float32(0))
     levels = np.unique(values)
     low, high = (float(levels[0]), float(levels[-1])) if len(levels) else (0.0, 0.0)
-    positive = levels[levels > 0]
+    light = decode(levels)
+    positive = light[light > 0]
     y_db, x_db, both_db = nyquist_excess(clean)
     return ChannelDiagnosis(
         name=name,
         storage=storage,
         minimum=low,
         maximum=high,
-        range_stops=float(np.log2(high) - np.log2(float(positive[0]))) if len(positive) else 0.0,
+        range_stops=float(np.log2(positive.max()) - np.log2(positive.min())) if len(positive) else 0.0,
+        light_maximum=float(light.max()) if len(light) else 0.0,
         share_below_zero=float((values < 0).sum() / plane.size),
         share_above_one=float((values > 1).sum() / plane.size),
         share_nan=float(np.isnan(plane).mean()),

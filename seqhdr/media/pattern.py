@@ -11,6 +11,7 @@ Four digits stand for four or more, as a counter grows past 9999; never for fewe
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import os
 import re
 from collections import Counter, defaultdict
@@ -93,9 +94,10 @@ def parse_pattern(pattern: str, extensions: Collection[str]) -> FilePattern:
     if _UDIM.search(name):
         raise ShotError(f"{pattern}: UDIM tiles are parts of one picture, not frames in time: write shot_####.png.")
     if re.search(r"[*?]", name) or (not tokens and re.search(r"\[.*\]|\{.*\}", name)):
-        plain = re.sub(r"\*+|\?+|\[.*\]|\{.*\}", "####", _TOKEN.sub("####", name))
-        plain = re.sub(r"(####[._-]*)+(?=####)", "", plain)
-        raise ShotError(f"{pattern}: is a glob: write the frame number's place instead, like '{path.parent / plain}'.")
+        found = list_sequences(path.parent, extensions)
+        meant = [str(path.parent / one) for one in found if fnmatch.fnmatch(one, name)]
+        what = f"it means {_listing(meant)}" if meant else "put #### where the frame number stands"
+        raise ShotError(f"{pattern}: is a glob: give the pattern of one shot instead; {what}.")
     if len(tokens) > 1:
         written = " and ".join(t[0] for t in tokens)
         raise ShotError(f"{pattern}: has more than one frame number ({written}): write out all but one.")

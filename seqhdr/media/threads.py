@@ -20,11 +20,11 @@ _END = object()
 
 
 def read_ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
-    """Run an iterator in a thread, at most ``depth`` items ahead of its consumer.
+    """Run an iterator in a thread, ahead of its consumer.
 
     Args:
         items: iterated in the thread; what it raises is raised here, after the items before it.
-        depth: how many finished items may wait.
+        depth: how many finished items may wait; one more may be on its way.
     """
     waiting: queue.Queue[tuple[object, BaseException | None]] = queue.Queue(depth)
     stop = threading.Event()
@@ -73,6 +73,7 @@ class WriteBehind(Generic[T]):
     def __init__(self, depth: int = 2) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="write-behind")
         self._pending: deque[Future[T]] = deque()
+        self._finished: list[T] = []
         self._depth = depth
 
     def submit(self, job: Callable[[], T]) -> list[T]:
@@ -91,15 +92,23 @@ class WriteBehind(Generic[T]):
 
     def drain(self) -> list[T]:
         """Wait for all jobs; returns the results of those that succeeded and forgets the errors of the others."""
-        pending, self._pending = list(self._pending), deque()
-        return [future.result() for future in pending if future.exception() is None]
+        while self._pending:
+            if self._pending[0].exception() is None:
+                self._finished.append(self._pending[0].result())
+            self._pending.popleft()
+        return self._hand_over()
 
     def _collect(self, at_least: int) -> list[T]:
-        done = []
         while self._pending and (at_least > 0 or self._pending[0].done()):
-            done.append(self._pending.popleft().result())
+            # Taken off only when it is known: an error or Ctrl-C here must not lose the results before it.
+            self._finished.append(self._pending[0].result())
+            self._pending.popleft()
             at_least -= 1
-        return done
+        return self._hand_over()
+
+    def _hand_over(self) -> list[T]:
+        finished, self._finished = self._finished, []
+        return finished
 
     def __enter__(self) -> Self:
         """Nothing to open."""

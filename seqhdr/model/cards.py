@@ -52,6 +52,8 @@ class ModelCard:
 def shipped_models() -> tuple[str, ...]:
     """Names of the models inside the package."""
     folder = files("seqhdr.model") / "weights"
+    if not folder.is_dir():
+        return ()
     return tuple(sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".safetensors")))
 
 
@@ -77,7 +79,10 @@ def load_model(name: str | Path = "s", device: torch.device | str = "cpu") -> Se
             f"{path}: hash of the weights is {digest[:12]}, its card says {card.sha256[:12]}: "
             "the file is damaged, get it again"
         )
-    net = SeqNet(card.config)
+    try:
+        net = SeqNet(card.config)
+    except ValueError as error:
+        raise WeightsError(f"{path}: {error}; use weights made for this version") from error
     wanted = {key: tuple(value.shape) for key, value in net.state_dict().items()}
     got = {key: tuple(value.shape) for key, value in tensors.items()}
     if wanted != got:
@@ -109,7 +114,9 @@ def save_model(
     card = ModelCard(config, training, measured or {}, _digest(tensors))
     text = json.dumps({"format": _FORMAT, **dataclasses.asdict(card)}, sort_keys=True)
     with whole_file(path) as hidden:
+        mode = hidden.stat().st_mode
         save_file(tensors, hidden, metadata={"seqhdr": text})
+        hidden.chmod(mode)  # safetensors makes files that only their owner can read
     return card
 
 
@@ -131,12 +138,15 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[ModelCard, dict[str, Tenso
         raise WeightsError(f"{path}: not a readable safetensors file ({error}); get it again") from error
     if text is None:
         raise WeightsError(f"{path}: has no seqhdr card in its header; use weights written by seqhdr")
-    card = json.loads(text)
-    if card["format"] != _FORMAT:
-        raise WeightsError(f"{path}: card format {card['format']}, this version reads {_FORMAT}: update seqhdr")
-    config = card["config"]
-    sizes = ModelConfig(config["name"], tuple(config["channels"]), config["blocks"])
-    return ModelCard(sizes, card["training"], card["measured"], card["sha256"]), tensors
+    try:
+        card = json.loads(text)
+        if card["format"] != _FORMAT:
+            raise WeightsError(f"{path}: card format {card['format']}, this version reads {_FORMAT}: update seqhdr")
+        config = card["config"]
+        sizes = ModelConfig(str(config["name"]), tuple(int(c) for c in config["channels"]), int(config["blocks"]))
+        return ModelCard(sizes, dict(card["training"]), dict(card["measured"]), str(card["sha256"])), tensors
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: its card cannot be understood ({error!r}); get the file again") from error
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:
@@ -144,5 +154,6 @@ def _digest(tensors: dict[str, Tensor]) -> str:
     for key in sorted(tensors):
         tensor = tensors[key]
         digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
+        # As bytes, because NumPy has no bfloat16.
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

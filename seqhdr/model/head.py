@@ -16,7 +16,7 @@ from torch import Tensor
 
 from seqhdr.model.pyramid import COARSE_CELLS, FINE_WIDTHS, ScaleSpace, upsample
 
-__all__ = ["HEAD_CHANNELS", "Prediction", "Prior", "apply_head", "clipped_channels"]
+__all__ = ["HEAD_CHANNELS", "Prediction", "Prior", "apply_head", "clipped_channels", "open_share"]
 
 _BLURS = len(FINE_WIDTHS) + len(COARSE_CELLS)
 _CANDIDATES = _BLURS + 1
@@ -67,6 +67,27 @@ def clipped_channels(codes: Tensor, half_width_lsb: Tensor, max_code: float) -> 
     return codes + half_width_lsb >= max_code
 
 
+def open_share(scales: ScaleSpace, half_width_lsb: Tensor, max_code: float) -> Tensor:
+    """How far a channel counts as clipped: the test of :func:`clipped_channels`, without its hard edge.
+
+    A lossless code is clipped or it is not. With wide bins the test reaches codes that are merely bright, and the
+    noise of compression flips it from pixel to pixel, which would show as specks of highlight in a bright sky. There
+    the share grows from 0 to 1 over the codes within w of the top, read from the blurred codes.
+
+    Args:
+        scales: the codes (B, 3, H, W) and their blurs.
+        half_width_lsb: (B, 1, 1, 1) in code units.
+        max_code: 2^N - 1.
+
+    Returns:
+        (B, 3, H, W), 0 where not clipped; 0 or 1 for w = ½, and wholly soft from w = 1.5.
+    """
+    hard = clipped_channels(scales.full, half_width_lsb, max_code).to(scales.full.dtype)
+    margin = half_width_lsb - 0.5
+    reach = ((scales.fine[-1] + half_width_lsb - max_code) / margin.clamp_min(0.5)).clamp(0, 1)
+    return hard * torch.lerp(torch.ones_like(reach), reach, margin.clamp(0, 1))
+
+
 def apply_head(
     raw: Tensor, scales: ScaleSpace, prior: Prior, half_width_lsb: Tensor, clipped: Tensor, bounded: bool
 ) -> Prediction:
@@ -77,7 +98,7 @@ def apply_head(
         scales: the codes (B, 3, H, W) and their blurs.
         prior: the warped previous prediction.
         half_width_lsb: (B, 1, 1, 1) in code units.
-        clipped: (B, 3, H, W) boolean.
+        clipped: (B, 3, H, W), 0..1 from :func:`open_share`: what the stops are multiplied by.
         bounded: pull the sum into ±w; without it the result may leave the bin by the residual.
 
     Returns:
@@ -102,7 +123,7 @@ def apply_head(
             candidate = upsample(scales.coarse[step], COARSE_CELLS[step])
         else:
             candidate = prior.decoded_lsb
-        pulled = torch.maximum(torch.minimum(candidate, high), low) - codes
+        pulled = torch.clamp(candidate, low, high) - codes
         offset = torch.addcmul(offset, weights[:, index : index + 1], pulled)
     if bounded:
         offset = torch.maximum(torch.minimum(offset, w), -w)

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flow import warp
-from seqhdr.model.head import HEAD_CHANNELS, Prediction, Prior, apply_head, clipped_channels
+from seqhdr.model.head import HEAD_CHANNELS, Prediction, Prior, apply_head, clipped_channels, open_share
+from seqhdr.model.motion import warp
 from seqhdr.model.pyramid import COARSE_CELLS, ScaleSpace, scale_space, upsample
 
 __all__ = ["WIDTH_LUT_SIZE", "ModelConfig", "SeqNet", "Source", "State"]
@@ -118,8 +118,10 @@ class SeqNet(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        if len(config.channels) < 2 or config.blocks < 1:
+        if len(config.channels) < 2:
             raise ValueError(f"config {config.name!r} has {len(config.channels)} levels: expected 2 or more")
+        if config.blocks < 1:
+            raise ValueError(f"config {config.name!r} has {config.blocks} blocks at a level: expected 1 or more")
         self.config = config
         #: Hash of the loaded weights, for provenance; empty while they are random.
         self.weights_sha256 = ""
@@ -197,11 +199,14 @@ class SeqNet(nn.Module):
                 F.pad(prior.valid, pad),
             )
         clipped = clipped_channels(codes, w, source.max_code)
-        scales = scale_space(codes)
-        features = _features(scales, prior, source, clipped)
+        # Blurs and differences of codes need float32 as much as the head does: half a code must survive.
+        with torch.autocast(codes.device.type, enabled=False):
+            scales = scale_space(codes)
+            features = _features(scales, prior, source, clipped)
         raw, hidden, cell = self._unet(features, state)
         with torch.autocast(codes.device.type, enabled=False):
-            prediction = apply_head(raw, scales, prior, w, clipped, source.bounded)
+            share = open_share(scales, w, source.max_code)
+            prediction = apply_head(raw, scales, prior, w, share, source.bounded)
         value = torch.minimum(codes + prediction.offset_lsb, torch.full_like(w, source.max_code - 0.5))
         decoded = torch.cat((value, prediction.gain_stops), dim=1)[..., :height, :width]
         if any(pad):
@@ -225,7 +230,9 @@ class SeqNet(nn.Module):
         x = x + hidden
         for decode, narrow, skip in zip(reversed(self.decoders), reversed(self.narrow), reversed(skips), strict=True):
             x = decode(upsample(narrow(x), 2) + skip)
-        return self.leave(F.silu(x)), hidden, cell
+        with torch.autocast(x.device.type, enabled=False):
+            raw: Tensor = self.leave(F.silu(x.float()))
+        return raw, hidden, cell
 
 
 def _recall(codes: Tensor, state: State | None, source: Source, flow_px: Tensor | None) -> Prior:
@@ -256,8 +263,8 @@ def _features(scales: ScaleSpace, prior: Prior, source: Source, clipped: Tensor)
     unit = 1 / source.half_width_lsb.view(-1, 1, 1, 1)
 
     def relative(image: Tensor, centre: Tensor) -> Tensor:
-        difference = (image - centre) * unit
-        return difference.clamp(-_DIFFERENCE_WIDTHS, _DIFFERENCE_WIDTHS) * 0.5
+        # In place: nothing here carries a gradient, and at full resolution every pass over memory counts.
+        return (image - centre).mul_(0.5 * unit).clamp_(-0.5 * _DIFFERENCE_WIDTHS, 0.5 * _DIFFERENCE_WIDTHS)
 
     half = scales.half
     level = half / source.max_code

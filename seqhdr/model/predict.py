@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flow import FlowEstimator
 from seqhdr.color.encodings import ColorEncoding, get_encoding
 from seqhdr.errors import UsageError
 from seqhdr.model.head import Prediction
+from seqhdr.model.motion import FlowEstimator
 from seqhdr.model.net import SeqNet, State
 from seqhdr.model.source import describe_source
 from seqhdr.model.tiles import TileGrid, plan_tiles
@@ -94,45 +94,59 @@ class Predictor:
             The prediction and the memory for the next frame.
 
         Raises:
-            UsageError: the frame has another size than those before it.
+            UsageError: the frame has another size than the memory, or the memory other tiles.
         """
         here = torch.from_numpy(codes.astype(np.float32)).permute(2, 0, 1)[None].to(self._device)
         height, width = here.shape[-2:]
-        if self._grid is None or memory is None:
-            self._plan(height, width)
-        assert self._grid is not None
-        if (height, width) != (self._grid.height, self._grid.width):
-            raise UsageError(
-                f"frame of {width}x{height} pixels after frames of {self._grid.width}x{self._grid.height}: "
-                "start a new shot without memory"
-            )
+        grid = self._plan(height, width)
+        if memory is not None:
+            _check(memory, grid)
         flow_px = None
         if memory is not None and self._flow is not None:
             flow_px = self._flow(here / self._max_code, memory.codes / self._max_code)
-        if len(self._grid.tiles) == 1:
+        if len(grid.tiles) == 1:
             state = memory.states[0] if memory else None
             prediction, state = self._net.step(here, state, self._source, flow_px)
             return prediction, Memory((state,), here)
-        return self._step_tiles(here, memory, flow_px)
+        return self._step_tiles(here, memory, flow_px, grid)
 
-    def _plan(self, height: int, width: int) -> None:
+    def _plan(self, height: int, width: int) -> TileGrid:
         grid = plan_tiles(height, width, self._tile)
         if grid != self._grid:
             self._grid = grid
             self._weights = [torch.from_numpy(weight).to(self._device) for weight in grid.weights()]
+        return grid
 
-    def _step_tiles(self, here: Tensor, memory: Memory | None, flow_px: Tensor | None) -> tuple[Prediction, Memory]:
-        assert self._grid is not None
+    def _step_tiles(
+        self, here: Tensor, memory: Memory | None, flow_px: Tensor | None, grid: TileGrid
+    ) -> tuple[Prediction, Memory]:
         offset, gain, error = torch.zeros_like(here), torch.zeros_like(here), torch.zeros_like(here[:, :1])
         states = []
-        for index, (tile, weight) in enumerate(zip(self._grid.tiles, self._weights, strict=True)):
+        for index, (tile, weight) in enumerate(zip(grid.tiles, self._weights, strict=True)):
             cut = (..., *tile.index)
             state = memory.states[index] if memory else None
             flow = None if flow_px is None else flow_px[cut].contiguous()
             part, state = self._net.step(here[cut].contiguous(), state, self._source, flow)
-            # Weights sum to one and every tile stays in the bins, so the blend does too.
             offset[cut] += weight * part.offset_lsb
             gain[cut] += weight * part.gain_stops
             error[cut] += weight * part.gain_error_stops
             states.append(state)
+        if self._source.bounded:  # the weights sum to one only up to rounding
+            w = self._source.half_width_lsb.view(-1, 1, 1, 1)
+            offset = torch.maximum(torch.minimum(offset, w), -w)
         return Prediction(offset, gain, error), Memory(tuple(states), here)
+
+
+def _check(memory: Memory, grid: TileGrid) -> None:
+    """Raise UsageError unless the memory is one of this grid."""
+    height, width = memory.codes.shape[-2:]
+    if (height, width) != (grid.height, grid.width):
+        raise UsageError(
+            f"frame of {grid.width}x{grid.height} pixels after frames of {width}x{height}: "
+            "start a new shot without memory"
+        )
+    if len(memory.states) != len(grid.tiles):
+        raise UsageError(
+            f"memory of {len(memory.states)} tiles for a frame of {len(grid.tiles)}: "
+            "carry it only between predictors of the same tile"
+        )

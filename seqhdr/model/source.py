@@ -21,7 +21,7 @@ def log_width_table(encoding: ColorEncoding, max_code: int) -> Tensor:
     Returns:
         (WIDTH_LUT_SIZE,) float32, within -12 .. 2.
     """
-    widths = bin_width_stops(encoding, max_code).float()
+    widths = bin_width_stops(encoding, max_code).float().log2()
     places = torch.linspace(0, max_code, WIDTH_LUT_SIZE).round().long()
     return widths[places].clamp(_NARROWEST, _WIDEST)
 

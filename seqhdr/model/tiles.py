@@ -17,6 +17,8 @@ OVERLAP_PX = 128
 #: Measured with tools/benchmark.py: peak of the process per pixel held at once, and of everything else.
 BYTES_PER_PIXEL = 900
 BYTES_FIXED = 700 * 2**20
+# The coarsest cells of the network's blurs (seqhdr.model.pyramid, which imports torch).
+_CELL_PX = 32
 # A tile far smaller than the widest blur would be mostly overlap.
 _SMALLEST_TILE = 2 * OVERLAP_PX
 _DEFAULT_TILE = 1024
@@ -89,14 +91,14 @@ def automatic_tile(height: int, width: int, available_bytes: int) -> int | None:
 
 
 def _spans(length: int, tile: int) -> list[tuple[int, int]]:
-    """Cover ``length`` with spans of ``tile`` that overlap by at least OVERLAP_PX, evenly spread."""
+    """Cover ``length`` with spans of at most ``tile`` that overlap by at least OVERLAP_PX, evenly spread."""
     if length <= tile:
         return [(0, length)]
-    count = -(-(length - OVERLAP_PX) // (tile - OVERLAP_PX))
-    # Even starts on multiples of 2 keep the tiles on the frame's own 2×2 grid.
-    starts = [round(i * (length - tile) / (count - 1) / 2) * 2 for i in range(count)]
-    starts[-1] = length - tile
-    return [(start, start + tile) for start in starts]
+    # Starts on the frame's own cells: tiles and whole frame then average the same pixels. The last is cut short.
+    cells, longest = -(-(length - tile) // _CELL_PX), (tile - OVERLAP_PX) // _CELL_PX
+    steps = -(-cells // longest)
+    starts = [i * cells // steps * _CELL_PX for i in range(steps + 1)]
+    return [(start, min(start + tile, length)) for start in starts]
 
 
 def _ramp(start: int, stop: int, length: int) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -14,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flow import DisFlow
 from seqhdr.color.bins import clip_mask, decode_offset, encode_into_bins
-from seqhdr.errors import FrameError, OutputExistsError, SeqhdrError
+from seqhdr.errors import FrameError, OutputExistsError, SeqhdrError, UsageError
 from seqhdr.media.cuts import parse_cuts
 from seqhdr.media.exr import check_compression, complete_exr, write_exr
 from seqhdr.media.frames import Frame, read_frame
@@ -24,12 +24,13 @@ from seqhdr.media.shot import Shot, output_name
 from seqhdr.media.threads import WriteBehind, read_ahead
 from seqhdr.media.timecode import parse_fps, timecode_add
 from seqhdr.model.head import Prediction
+from seqhdr.model.motion import DisFlow
 from seqhdr.model.net import SeqNet
 from seqhdr.model.predict import Memory, Predictor
 from seqhdr.pipeline.options import RunOptions
 from seqhdr.pipeline.setup import ShotSetup, bound_of
 
-__all__ = ["FrameReport", "ShotReport", "convert_shot", "frames_to_write", "output_path"]
+__all__ = ["FrameReport", "ShotReport", "convert_shot", "frames_to_keep", "output_path"]
 
 
 @dataclass(frozen=True)
@@ -82,17 +83,16 @@ def output_path(shot: Shot, options: RunOptions, frame: int) -> Path:
     return options.output / output_name(shot, options.output_space, frame)
 
 
-def frames_to_write(setup: ShotSetup, options: RunOptions, net: SeqNet) -> tuple[list[int], list[int]]:
-    """The frames to write, and those that may stay.
+def frames_to_keep(setup: ShotSetup, options: RunOptions, net: SeqNet) -> list[int]:
+    """The frames that ``skip_existing`` leaves alone: whole, and made with the same settings.
 
     Raises:
-        OutputExistsError: frames exist and neither ``overwrite`` nor ``skip_existing`` is set, or
-            an existing frame was made with other settings.
+        OutputExistsError: frames exist and neither ``overwrite`` nor ``skip_existing`` is set.
     """
     shot = setup.shot
-    existing = [frame for frame in shot.frames if output_path(shot, options, frame).exists()]
+    existing = [frame for frame in shot.frames if os.path.exists(output_path(shot, options, frame))]
     if not existing or options.overwrite:
-        return list(shot.frames), []
+        return []
     if not options.skip_existing:
         raise OutputExistsError(
             f"{output_path(shot, options, existing[0])}: exists already"
@@ -100,8 +100,7 @@ def frames_to_write(setup: ShotSetup, options: RunOptions, net: SeqNet) -> tuple
             "use --overwrite, --skip-existing or another -o"
         )
     settings = setup.settings(options, net)
-    skipped = [frame for frame in existing if complete_exr(output_path(shot, options, frame), settings)]
-    return [frame for frame in shot.frames if frame not in set(skipped)], skipped
+    return [frame for frame in existing if complete_exr(output_path(shot, options, frame), settings)]
 
 
 def convert_shot(
@@ -110,8 +109,9 @@ def convert_shot(
     net: SeqNet,
     report: ShotReport,
     on_frame: Callable[[FrameReport], None],
+    on_failure: Callable[[int, str], None] = lambda frame, reason: None,
 ) -> None:
-    """Convert the frames of a shot that are not there yet.
+    """Convert the frames of a shot, except those that ``report.skipped`` names.
 
     A frame that cannot be read is noted in ``report.failed``, and the next one starts with an empty memory. An
     error of writing ends the shot: the next frame would meet the same full disk.
@@ -122,11 +122,16 @@ def convert_shot(
         net: the network, on its device.
         report: filled while the frames are finished, so that it is right also after an interruption.
         on_frame: called for each finished frame, in order.
+        on_failure: called with the number of a frame that cannot be read, and why.
+
+    Raises:
+        UsageError: the output folder cannot be made.
+        FramesFailedError: a frame cannot be written.
     """
-    todo, report.skipped = frames_to_write(setup, options, net)
-    if not todo:
+    wanted = set(setup.shot.frames) - set(report.skipped)
+    if not wanted:
         return
-    options.output.mkdir(parents=True, exist_ok=True)
+    _make_folder(options.output)
     writer = _FrameWriter(setup, options, net)
     predictor = Predictor(
         net,
@@ -139,11 +144,10 @@ def convert_shot(
     )
 
     def done(finished: list[FrameReport]) -> None:
+        report.frames.extend(finished)
         for frame_report in finished:
-            report.frames.append(frame_report)
             on_frame(frame_report)
 
-    wanted = set(todo)
     with WriteBehind[FrameReport]() as behind:
         try:
             for segment in segments_with_preroll(setup.shot, wanted, options.preroll):
@@ -154,6 +158,7 @@ def convert_shot(
                         memory = None
                         if number in wanted:
                             report.failed[number] = str(frame)
+                            on_failure(number, str(frame))
                         continue
                     if cuts.is_cut(number, frame.codes):
                         memory = None
@@ -198,6 +203,13 @@ def _read(setup: ShotSetup, frames: list[int]) -> Iterator[tuple[int, Frame | Se
             yield number, read_frame(setup.shot.source_path(number), expect=setup.info)
         except FrameError as error:
             yield number, error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot become the output folder ({error.strerror}): give another -o") from None
 
 
 class _FrameWriter:
@@ -281,14 +293,12 @@ class _FrameWriter:
         )
 
     def _timecode(self, number: int, frame: Frame) -> str | None:
-        start = self._options.timecode or self._setup.info.timecode
-        if self._options.timecode is None and frame.timecode is not None:
-            return frame.timecode
-        if start is None:
-            return None
-        if self._fps is None:
-            return start if number == self._first else None
-        return timecode_add(start, number - self._first, self._fps)
+        # A held frame counts on from the one that was read for it.
+        asked = self._options.timecode
+        start, origin = (asked, self._first) if asked else (frame.timecode, self._setup.shot.source_frame(number))
+        if start is None or number == origin:
+            return start
+        return timecode_add(start, number - origin, self._fps) if self._fps else None
 
     def _aovs(
         self, codes: Tensor, offset: Tensor, gain: Tensor, gain_error: Tensor, clipped: Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from seqhdr.errors import UnknownNameError, UsageError
 from seqhdr.media.exr import COMPRESSIONS
 from seqhdr.media.shot import MISSING_MODES
-from seqhdr.media.timecode import parse_fps
+from seqhdr.media.timecode import parse_fps, timecode_add, timecode_pack
 
 __all__ = ["AOVS", "BINS_MODES", "SMALLEST_SOFT_WIDTH_LSB", "RunOptions"]
 
@@ -87,9 +88,12 @@ class RunOptions:
             fixed_width(self.bins)
         if self.tile not in ("auto", "off") and not self.tile.isdigit():
             raise UsageError(f"--tile {self.tile!r} is neither auto, off, nor a number of pixels")
-        if self.fps is not None:
-            parse_fps(self.fps)
-        if self.output.is_file():
+        rate = parse_fps(self.fps) if self.fps is not None else None
+        if self.timecode is not None:
+            timecode_pack(self.timecode)
+            if rate is not None:
+                timecode_add(self.timecode, 0, rate)
+        if os.path.exists(self.output) and not os.path.isdir(self.output):
             raise UsageError(f"{self.output}: is a file, and the output must be a folder: give another -o")
 
     def decisive(self) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from typing import Any
 
+from seqhdr.errors import FrameError
 from seqhdr.media.cuts import parse_cuts
 from seqhdr.media.frames import read_frame
 from seqhdr.media.shot import output_name
@@ -25,16 +28,20 @@ def plan_shot(setup: ShotSetup, options: RunOptions, net: SeqNet) -> dict[str, A
         net: the network.
 
     Returns:
-        JSON-able: frames, gaps, cuts, existing output, tiles, bins, and expected memory in bytes.
-
-    Raises:
-        FrameError: a frame cannot be read.
+        JSON-able: frames, gaps, unreadable frames and why, cuts, existing output, tiles, bins, and expected
+        memory in bytes.
     """
     shot, info = setup.shot, setup.info
-    cuts = parse_cuts(options.cuts, shot.available, bits=info.bits)
-    starts = [
-        frame for frame in shot.frames if cuts.is_cut(frame, read_frame(shot.source_path(frame), expect=info).codes)
-    ]
+    starts: list[int] = []
+    unreadable: dict[int, str] = {}
+    for segment in shot.segments:
+        cuts = parse_cuts(options.cuts, shot.available, bits=info.bits)
+        for frame in segment:
+            try:
+                if cuts.is_cut(frame, read_frame(shot.source_path(frame), expect=info).codes):
+                    starts.append(frame)
+            except FrameError as error:
+                unreadable[frame] = str(error)
     grid = plan_tiles(info.height, info.width, setup.tile)
     largest = max((tile.bottom - tile.top) * (tile.right - tile.left) for tile in grid.tiles)
     # Every tile keeps its state (six planes and the bottleneck's) between frames; the frame itself is held whole.
@@ -43,15 +50,16 @@ def plan_shot(setup: ShotSetup, options: RunOptions, net: SeqNet) -> dict[str, A
         "shot": shot.pattern,
         "frames": list(shot.frames),
         "missing": list(shot.missing),
+        "unreadable": unreadable,
         "segments": [[run[0], run[-1]] for run in shot.segments],
         "cuts": starts,
         "size": [info.width, info.height],
         "bits": info.bits,
-        "bins": {"half_width_lsb": setup.bins.half_width_lsb, "reason": setup.bins.reason},
+        "bins": dataclasses.asdict(setup.bins),
         "model": net.config.name,
         "tiles": len(grid.tiles),
         "tile_px": setup.tile,
         "memory_bytes": int(BYTES_FIXED + BYTES_PER_PIXEL * largest + held),
         "first_output": str(options.output / output_name(shot, options.output_space, shot.frames[0])),
-        "existing": sum(output_path(shot, options, frame).exists() for frame in shot.frames),
+        "existing": sum(os.path.exists(output_path(shot, options, frame)) for frame in shot.frames),
     }

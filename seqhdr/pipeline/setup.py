@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -16,10 +15,11 @@ import torch
 from seqhdr.color.encodings import ColorEncoding, get_encoding
 from seqhdr.errors import FrameError, ShotError, UsageError
 from seqhdr.media.compression import estimate_half_width
+from seqhdr.media.cuts import parse_cuts
 from seqhdr.media.frames import FrameInfo, probe_frame, read_frame
 from seqhdr.media.shot import Shot
 from seqhdr.model.net import SeqNet
-from seqhdr.model.tiles import automatic_tile
+from seqhdr.model.tiles import automatic_tile, plan_tiles
 from seqhdr.pipeline.options import BINS_MODES, SMALLEST_SOFT_WIDTH_LSB, RunOptions, fixed_width
 
 __all__ = ["BinsChoice", "ShotSetup", "choose_device", "prepare_shot"]
@@ -64,6 +64,8 @@ class ShotSetup:
         decisive: dict[str, Any] = options.decisive()
         decisive |= {
             "seqhdr": version("seqhdr"),
+            "input_space": self.source_space.name,
+            "output_space": self.output_space.name,
             "model": net.weights_sha256,
             "half_width": self.bins.half_width_lsb,
             "tile": self.tile,
@@ -98,12 +100,17 @@ def prepare_shot(shot: Shot, options: RunOptions, device: torch.device) -> ShotS
         ShotError: the frames differ in size or bit depth.
         FrameError: no frame's header can be read.
         UnknownNameError: a colour space nobody knows.
+        UsageError: cuts outside the shot, or tiles too small.
     """
     source_space = get_encoding(options.input_space, options.ocio)
     output_space = get_encoding(options.output_space, options.ocio)
     info = _common_header(shot)
+    tile = _tile(options.tile, info, device)
+    # Refused now rather than at the first frame, or after the shots before this one.
+    plan_tiles(info.height, info.width, tile)
+    parse_cuts(options.cuts, shot.available)
     bins = _choose_bins(shot, options.bins, info)
-    return ShotSetup(shot, info, source_space, output_space, bins, _tile(options.tile, info, device))
+    return ShotSetup(shot, info, source_space, output_space, bins, tile)
 
 
 def _common_header(shot: Shot) -> FrameInfo:
@@ -170,11 +177,6 @@ def _tile(choice: str, info: FrameInfo, device: torch.device) -> int | None:
         # All of the machine's memory, not what is free: the same command must cut the same tiles every time.
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return automatic_tile(info.height, info.width, memory)
-
-
-def short_hash(text: str) -> str:
-    """Twelve hexadecimal digits that stand for a settings string."""
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def bound_of(bins: BinsChoice) -> float:

@@ -18,7 +18,7 @@ from seqhdr.media.frames import read_frame
 from seqhdr.media.ranges import compact
 from seqhdr.media.shot import EXR_EXTENSIONS, Shot, find_shot
 
-__all__ = ["VerifyReport", "verify_shot"]
+__all__ = ["VerifyReport", "outside", "verify_shot"]
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,27 @@ class VerifyReport:
 
     @property
     def kept(self) -> bool:
-        """Whether the promise holds: within the container's rounding always, exactly for plain float."""
-        exact = self.total.exact == self.total.unclipped or self.storage != "float"
-        return self.total.kept and exact
+        """Whether every channel is where its file can hold it: in its bin, up to the container's rounding.
+
+        In a float file that rounding is some millionths of a code, so that this is as good as exact; only where a
+        matrix mixes a very bright channel into a very dark one does float32 lack the digits.
+        """
+        return self.total.kept
 
     @property
     def worst_frame(self) -> int:
-        """The frame with the largest deviation from its bin, or from its codes where all are inside."""
-        return max(self.frames, key=lambda n: (-self.frames[n].exact_share, abs(self.frames[n].worst_lsb)))
+        """The frame with the most channels beyond their bins, or with the largest deviation from its codes."""
+
+        def badness(number: int) -> tuple[int, float, float]:
+            one = self.frames[number]
+            return outside(one), -one.exact_share, abs(one.worst_lsb)
+
+        return max(self.frames, key=badness)
+
+
+def outside(audited: BinAudit) -> int:
+    """How many channels, clipped or not, no rounding of the container excuses."""
+    return audited.unclipped - audited.container + audited.clipped - audited.clipped_container
 
 
 def verify_shot(
@@ -169,9 +182,12 @@ def _storage(info: ExrInfo) -> str:
 def _claimed_bins(given: str | None, info: ExrInfo, path: str) -> tuple[str, float]:
     if given is not None:
         try:
-            return "given", 0.5 if given == "strict" else float(given)
+            asked = 0.5 if given == "strict" else float(given)
         except ValueError:
-            raise UsageError(f"--bins {given!r}: give strict or a half-width in codes") from None
+            asked = math.nan
+        if not 0.5 <= asked < math.inf:
+            raise UsageError(f"--bins {given!r}: give strict, or a half-width of 0.5 codes or more")
+        return "given", asked
     mode, width = info.attributes.get("seqhdr:bins"), info.attributes.get("seqhdr:half_width")
     if mode is None or width is None:
         raise UsageError(f"{path}: its header makes no promise; say which one to audit with --bins strict")

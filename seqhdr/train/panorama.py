@@ -10,8 +10,8 @@ import numpy as np
 import OpenImageIO as oiio  # noqa: N813 - the name its own documentation uses
 from numpy.typing import NDArray
 
-from flow.exact import rotation_flow, view_rays
 from seqhdr.errors import FrameError
+from seqhdr.model.motion import rotation_flow, view_rays
 
 __all__ = ["CameraPath", "Panorama", "camera_path", "load_panorama", "panorama_from_linear", "render"]
 
@@ -55,7 +55,9 @@ class CameraPath:
 
     def flow(self, frame: int, height: int, width: int) -> NDArray[np.float32]:
         """Exact backward flow of ``frame`` to the one before, (H, W, 2) pixels; zero for the first frame."""
-        before = max(frame - 1, 0)
+        if frame == 0:
+            return np.zeros((height, width, 2), np.float32)
+        before = frame - 1
         return rotation_flow(
             height,
             width,

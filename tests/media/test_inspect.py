@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from seqhdr.errors import FrameError, InputError
 from seqhdr.media.exr import write_exr
@@ -187,3 +188,16 @@ def test_what_cannot_be_inspected(tmp_path: Path) -> None:
         inspect_image(tmp_path / "missing.exr")
     with pytest.raises(InputError, match="no files"):
         inspect_sequence([])
+
+
+def test_a_tagged_log_file_has_its_range_in_stops_of_light(tmp_path: Path) -> None:
+    from seqhdr.color.encodings import get_encoding
+
+    encoding = get_encoding("acescct")
+    light = torch.tensor([0.25, 0.5, 1.0, 16.0]).repeat(16, 4)
+    plane = encoding.encode(light).numpy().astype(np.float32)
+    path = tmp_path / "log.1001.exr"
+    write_exr(path, {"R": plane, "G": plane, "B": plane}, attributes={"colorInteropID": str(encoding.interop_id)})
+    channel = inspect_image(path).channels[0]
+    assert channel.range_stops == pytest.approx(6.0, abs=1e-3)
+    assert channel.light_maximum == pytest.approx(16.0, rel=1e-3)

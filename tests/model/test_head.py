@@ -1,0 +1,169 @@
+"""Whatever the network says, the result lies in its bins."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from seqhdr.model.head import HEAD_CHANNELS, Prediction, Prior, apply_head, clipped_channels, open_share
+from seqhdr.model.pyramid import COARSE_CELLS, ScaleSpace, scale_space, upsample
+
+BLURS = 6
+MEMORY = BLURS  # the index of the candidate that is remembered
+RESIDUAL = slice(4 * (BLURS + 1), 4 * (BLURS + 1) + 12)
+GAIN = slice(RESIDUAL.stop, RESIDUAL.stop + 12)
+ERROR, GATE = GAIN.stop, GAIN.stop + 1
+
+
+def half_width(w: float) -> Tensor:
+    return torch.tensor([w]).view(1, 1, 1, 1)
+
+
+def scene(seed: int, w: float, spread: float = 1.0) -> tuple[ScaleSpace, Prior, Tensor]:
+    """Codes with gradients, noise and clipped places, a memory near them, and which channels are clipped."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.arange(64.0).expand(1, 3, 64, 64)
+    codes = x * 4 + 8 * torch.randn(1, 3, 64, 64, generator=generator)
+    codes = codes.round().clamp(0, 255)
+    decoded = codes + spread * torch.randn(1, 3, 64, 64, generator=generator)
+    gain = 4 * torch.rand(1, 3, 64, 64, generator=generator)
+    valid = (torch.rand(1, 1, 64, 64, generator=generator) < 0.6).float()
+    return scale_space(codes), Prior(decoded, gain * valid, valid), clipped_channels(codes, half_width(w), 255)
+
+
+def head(raw: Tensor, parts: tuple[ScaleSpace, Prior, Tensor], w: float, bounded: bool = True) -> Prediction:
+    scales, prior, clipped = parts
+    return apply_head(raw, scales, prior, half_width(w), clipped, bounded)
+
+
+def empty() -> Tensor:
+    return torch.zeros(1, HEAD_CHANNELS, 32, 32)
+
+
+def choose(index: int, logit: float = 200.0) -> Tensor:
+    raw = empty()
+    raw[:, : 4 * (BLURS + 1)] = -logit
+    raw[:, 4 * index : 4 * index + 4] = logit
+    return raw
+
+
+def test_the_layout_is_the_one_these_tests_assume() -> None:
+    assert HEAD_CHANNELS == GATE + 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    w=st.floats(0.5, 8, width=32),
+    loudness=st.sampled_from([0.1, 3.0, 1e3, 1e6]),
+    spread=st.sampled_from([0.1, 5.0, 500.0]),
+)
+def test_the_result_is_always_in_its_bin(seed: int, w: float, loudness: float, spread: float) -> None:
+    raw = loudness * torch.randn(1, HEAD_CHANNELS, 32, 32, generator=torch.Generator().manual_seed(seed))
+    parts = scene(seed, w, spread)
+    result = head(raw, parts, w)
+    assert result.offset_lsb.abs().max() <= w
+    assert result.gain_stops.min() >= 0
+    assert not result.gain_stops[~parts[2]].any()
+    assert result.gain_error_stops.min() > 0
+    for tensor in (result.offset_lsb, result.gain_stops, result.gain_error_stops):
+        assert torch.isfinite(tensor).all()
+        assert tensor.dtype == torch.float32
+    assert result.offset_lsb.shape == result.gain_stops.shape == (1, 3, 64, 64)
+    assert result.gain_error_stops.shape == (1, 1, 64, 64)
+
+
+@pytest.mark.parametrize("index", range(BLURS))
+@pytest.mark.parametrize("w", [0.5, 2.5])
+def test_a_chosen_blur_comes_out_pulled_into_the_bin(index: int, w: float) -> None:
+    parts = scene(1, w)
+    scales = parts[0]
+    blurs = [*scales.fine, *(upsample(c, n) for c, n in zip(scales.coarse, COARSE_CELLS, strict=True))]
+    wanted = (blurs[index] - scales.full).clamp(-w, w)
+    torch.testing.assert_close(head(choose(index), parts, w).offset_lsb, wanted, atol=1e-4, rtol=0)
+
+
+def test_a_chosen_memory_comes_out_where_it_is_valid() -> None:
+    parts = scene(2, 0.5)
+    scales, prior, _ = parts
+    wanted = (prior.decoded_lsb - scales.full).clamp(-0.5, 0.5) * prior.valid
+    torch.testing.assert_close(head(choose(MEMORY), parts, 0.5).offset_lsb, wanted, atol=1e-4, rtol=0)
+
+
+def test_an_invalid_memory_changes_nothing() -> None:
+    scales, prior, clipped = scene(3, 0.5)
+    raw = torch.randn(1, HEAD_CHANNELS, 32, 32, generator=torch.Generator().manual_seed(0)) + choose(MEMORY, 50)
+    nowhere = torch.zeros_like(prior.valid)
+    one = head(raw, (scales, Prior(prior.decoded_lsb, prior.gain_stops, nowhere), clipped), 0.5)
+    two = head(raw, (scales, Prior(prior.decoded_lsb + 77, prior.gain_stops + 9, nowhere), clipped), 0.5)
+    assert torch.equal(one.offset_lsb, two.offset_lsb)
+    assert torch.equal(one.gain_stops, two.gain_stops)
+
+
+def test_each_of_four_pixels_has_its_own_weights() -> None:
+    parts = scene(4, 2.5)
+    raw = empty()
+    raw[:, 0:4] = torch.tensor([200.0, -200, -200, -200]).view(1, 4, 1, 1)
+    raw[:, 4 : 4 * (BLURS + 1)] = -200
+    offset = head(raw, parts, 2.5).offset_lsb
+    wanted = (parts[0].fine[0] - parts[0].full).clamp(-2.5, 2.5)
+    torch.testing.assert_close(offset[..., ::2, ::2], wanted[..., ::2, ::2], atol=1e-4, rtol=0)
+    assert not offset[..., 1::2, :].any()
+    assert not offset[..., 1::2].any()
+
+
+def test_keeping_the_code_is_the_default_when_all_else_is_unlikely() -> None:
+    raw = empty()
+    raw[:, : 4 * (BLURS + 1)] = -200
+    assert not head(raw, scene(5, 0.5), 0.5).offset_lsb.any()
+
+
+@pytest.mark.parametrize("w", [0.5, 3.0])
+def test_the_residual_counts_half_widths(w: float) -> None:
+    raw = empty()
+    raw[:, : 4 * (BLURS + 1)] = -200
+    raw[:, RESIDUAL] = 0.5
+    torch.testing.assert_close(head(raw, scene(6, w), w).offset_lsb, torch.full((1, 3, 64, 64), w / 4))
+    raw[:, RESIDUAL] = 10
+    assert torch.equal(head(raw, scene(6, w), w).offset_lsb, torch.full((1, 3, 64, 64), w))
+    free = head(raw, scene(6, w), w, bounded=False).offset_lsb
+    torch.testing.assert_close(free, torch.full((1, 3, 64, 64), 5 * w))
+
+
+def test_remembered_gains_are_kept_only_where_they_are_valid() -> None:
+    codes = torch.full((1, 3, 64, 64), 255.0)
+    valid = torch.zeros(1, 1, 64, 64)
+    valid[..., :32] = 1
+    prior = Prior(codes, 3 * valid.expand(1, 3, -1, -1), valid)
+    raw = empty()
+    raw[:, GATE] = 200
+    gain = head(raw, (scale_space(codes), prior, torch.ones(1, 3, 64, 64, dtype=torch.bool)), 0.5).gain_stops
+    torch.testing.assert_close(gain[..., :32], torch.full((1, 3, 64, 32), 3.0))
+    fresh = torch.nn.functional.softplus(torch.tensor(-2.0))
+    torch.testing.assert_close(gain[..., 32:], fresh.expand(1, 3, 64, 32))
+
+
+def test_a_channel_is_clipped_where_its_bin_reaches_the_top() -> None:
+    codes = torch.tensor([251.0, 252, 253, 254, 255]).view(1, 1, 1, 5)
+    assert clipped_channels(codes, half_width(0.5), 255).flatten().tolist() == [False] * 4 + [True]
+    assert clipped_channels(codes, half_width(3), 255).flatten().tolist() == [False] + [True] * 4
+    assert not clipped_channels(codes, half_width(0.5), 1023).any()
+
+
+def test_the_share_of_a_lossless_source_is_its_clip_test() -> None:
+    codes = torch.randint(240, 256, (1, 3, 32, 32)).float()
+    share = open_share(scale_space(codes), half_width(0.5), 255.0)
+    assert torch.equal(share, (codes == 255).float())
+
+
+def test_with_wide_bins_a_ramp_into_the_top_opens_smoothly() -> None:
+    codes = torch.linspace(245, 255, 64).expand(1, 3, 64, 64).contiguous()
+    share = open_share(scale_space(codes), half_width(2.5), 255.0)
+    assert share[codes < 252.5].max() == 0
+    assert share[..., -1].min() == 1
+    steps = share[..., 1:] - share[..., :-1]
+    assert steps.min() >= 0
+    assert steps.max() < 0.12  # a hard test would step by 1

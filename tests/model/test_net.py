@@ -1,0 +1,280 @@
+"""The network as a function: shapes, memory, units, size; and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torch import Tensor, nn
+
+from seqhdr.model.head import Prediction, Prior
+from seqhdr.model.net import ModelConfig, SeqNet, Source, State, _recall
+
+Clip = Callable[..., Tensor]
+CONFIGS = Path(__file__).parents[2] / "configs" / "model"
+
+
+def config_of(name: str) -> ModelConfig:
+    config = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    return ModelConfig(config["name"], tuple(config["channels"]), config["blocks"])
+
+
+def tensors(result: Prediction | State) -> tuple[Tensor, ...]:
+    return tuple(vars(result).values())
+
+
+def same(one: Prediction | State, two: Prediction | State) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(two), strict=True))
+
+
+def moved(source: Source, **changes: object) -> Source:
+    return Source(**{**vars(source), **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [(64, 96), (37, 53), (1, 1), (33, 2)])
+def test_shapes_at_any_size(net: SeqNet, source: Source, clip: Clip, size: tuple[int, int]) -> None:
+    height, width = size
+    flow_px = torch.zeros(1, 2, height, width)
+    state = None
+    for codes in clip(2, height, width)[0]:
+        prediction, state = net.step(codes[None], state, source, flow_px)
+        assert prediction.offset_lsb.shape == prediction.gain_stops.shape == (1, 3, height, width)
+        assert prediction.gain_error_stops.shape == (1, 1, height, width)
+        assert state.decoded.shape == (1, 6, height, width)
+        # The bottleneck of three levels is at 1/8 of the padded frame.
+        low = (-(-height // 32) * 4, -(-width // 32) * 4)
+        assert state.hidden.shape == state.cell.shape == (1, 16, *low)
+        assert all(torch.isfinite(t).all() for t in tensors(prediction))
+
+
+def test_padding_repeats_the_border(net: SeqNet, source: Source, clip: Clip) -> None:
+    codes = clip(1, 40, 50)[:, 0]
+    padded = torch.nn.functional.pad(codes, (0, 14, 0, 24), mode="replicate")
+    small, _ = net.step(codes, None, source, None)
+    large, _ = net.step(padded, None, source, None)
+    assert torch.equal(small.offset_lsb, large.offset_lsb[..., :40, :50])
+
+
+def test_eight_frames_are_four_and_four(net: SeqNet, source: Source, clip: Clip, pan: Clip) -> None:
+    codes, flow_px = clip(8, 40, 50), pan(8, 40, 50)
+    whole, last = net(codes, None, source, flow_px)
+    first, state = net(codes[:, :4], None, source, flow_px[:, :4])
+    second, end = net(codes[:, 4:], state, source, flow_px[:, 4:])
+    assert len(whole) == 8
+    assert all(same(a, b) for a, b in zip(whole, first + second, strict=True))
+    assert same(last, end)
+
+
+def test_a_clip_is_its_steps(net: SeqNet, source: Source, clip: Clip, pan: Clip) -> None:
+    codes, flow_px = clip(3), pan(3)
+    whole, _ = net(codes, None, source, flow_px)
+    state = None
+    for index in range(3):
+        prediction, state = net.step(codes[:, index], state, source, flow_px[:, index])
+        assert same(prediction, whole[index])
+
+
+def test_the_memory_matters(net: SeqNet, source: Source, clip: Clip, pan: Clip) -> None:
+    codes, flow_px = clip(3), pan(3)
+    (*_, warm), state = net(codes, None, source, flow_px)
+    (*_, no_flow), _ = net(codes, None, source, None)
+    cold, _ = net.step(codes[:, 2], None, source, flow_px[:, 2])
+    for other in (no_flow, cold):
+        assert (warm.offset_lsb - other.offset_lsb).abs().max() > 0.01
+    # Without flow the context still remembers.
+    assert (no_flow.offset_lsb - cold.offset_lsb).abs().max() > 1e-4
+    assert state.decoded[:, :3].max() <= 254.5
+
+
+def test_clips_of_a_batch_do_not_mix(net: SeqNet, source: Source, clip: Clip, pan: Clip) -> None:
+    codes = torch.cat((clip(2, seed=0), clip(2, seed=3)))
+    widths = torch.tensor([0.5, 2.0])
+    both = Source(widths, source.log_width.expand(2, -1))
+    whole, _ = net(codes, None, both, pan(2).expand(2, -1, -1, -1, -1))
+    for index in range(2):
+        part, _ = net(codes[index : index + 1], None, moved(source, half_width_lsb=widths[index : index + 1]), pan(2))
+        for a, b in zip(whole, part, strict=True):
+            torch.testing.assert_close(a.offset_lsb[index : index + 1], b.offset_lsb, atol=2e-3, rtol=0)
+        # The bounds of the other clip must not leak: w is per clip.
+        assert whole[-1].offset_lsb[index].abs().max() <= widths[index]
+    assert whole[-1].offset_lsb[1].abs().max() > 0.5
+
+
+def test_offsets_are_in_units_of_w_and_levels_of_the_range(net: SeqNet, source: Source, clip: Clip, pan: Clip) -> None:
+    deaf = copy.deepcopy(net)
+    deaf.enter.weight[:, -1] = 0  # the only input that carries w itself
+    # Without clipped places: the end of an open bin, max - 1/2, does not scale.
+    codes, flow_px = clip(2).clamp_max(200), pan(2)
+    small, _ = deaf(codes, None, source, flow_px)
+    scaled = moved(source, half_width_lsb=4 * source.half_width_lsb, max_code=4 * source.max_code)
+    large, _ = deaf(4 * codes, None, scaled, flow_px)
+    # By a power of two, so that nothing is rounded differently.
+    for index in range(2):
+        torch.testing.assert_close(large[index].offset_lsb / 4, small[index].offset_lsb, atol=1e-5, rtol=0)
+
+
+def test_ten_bits(net: SeqNet, source: Source, clip: Clip) -> None:
+    codes = clip(1)[:, 0] * 4 + 1
+    codes[codes > 1000] = 1023
+    result, state = net.step(codes, None, moved(source, max_code=1023.0), None)
+    assert result.offset_lsb.abs().max() <= 0.5
+    assert (codes > 255).any()
+    assert torch.equal(result.gain_stops > 0, codes == 1023)
+    assert state.decoded[:, :3].max() <= 1022.5
+
+
+def test_unbounded_results_may_leave_the_bin(net: SeqNet, source: Source, clip: Clip) -> None:
+    loud = copy.deepcopy(net)
+    loud.leave.bias += 5
+    codes = clip(1)[:, 0]
+    assert loud.step(codes, None, source, None)[0].offset_lsb.abs().max() <= 0.5
+    assert loud.step(codes, None, moved(source, bounded=False), None)[0].offset_lsb.abs().max() > 0.5
+
+
+def recall(decoded: float, code: float, source: Source, gain: float = 0.0, dx: float = 0.0) -> Prior:
+    codes = torch.full((1, 3, 8, 8), code)
+    state = State(torch.zeros(0), torch.zeros(0), torch.cat((codes * 0 + decoded, codes * 0 + gain), dim=1))
+    flow_px = torch.tensor([dx, 0.0]).view(1, 2, 1, 1).expand(1, 2, 8, 8)
+    return _recall(codes, state, source, flow_px)
+
+
+def test_a_memory_is_believed_within_three_half_widths(source: Source) -> None:
+    assert recall(101.4, 100, source).valid.all()
+    assert not recall(101.6, 100, source).valid.any()
+    assert not recall(98.4, 100, source).valid.any()
+    wide = moved(source, half_width_lsb=torch.tensor([2.0]))
+    assert recall(105.9, 100, wide).valid.all()
+    assert not recall(106.1, 100, wide).valid.any()
+
+
+def test_a_disbelieved_memory_leaves_no_trace(source: Source) -> None:
+    prior = recall(140, 100, source, gain=2.0)
+    assert (prior.decoded_lsb == 100).all()
+    assert not prior.gain_stops.any()
+
+
+def test_a_clipped_channel_believes_anything_above(source: Source) -> None:
+    opened = moved(source, half_width_lsb=torch.tensor([2.0]))
+    assert recall(254.5, 253, opened, gain=2.0).valid.all()
+    torch.testing.assert_close(recall(254.5, 253, opened, gain=2.0).gain_stops, torch.full((1, 3, 8, 8), 2.0))
+    assert not recall(240, 253, opened).valid.any()
+
+
+def test_a_memory_from_outside_the_frame_is_not_believed(source: Source) -> None:
+    valid = recall(100, 100, source, dx=3.0).valid
+    assert valid[..., :5].all()
+    assert not valid[..., 5:].any()
+
+
+def chooser(net: SeqNet, candidate: int) -> SeqNet:
+    """The same network with an output that always takes one blur, whatever it sees."""
+    made = copy.deepcopy(net)
+    made.leave.weight.zero_()
+    made.leave.bias.zero_()
+    made.leave.bias[:28] = -200
+    made.leave.bias[4 * candidate : 4 * candidate + 4] = 200
+    return made
+
+
+@pytest.mark.parametrize("candidate", [1, 3, 5])
+def test_blurs_stay_in_float32_under_autocast(net: SeqNet, source: Source, clip: Clip, candidate: int) -> None:
+    codes, made = clip(1)[:, 0], chooser(net, candidate)
+    wide = moved(source, half_width_lsb=torch.tensor([8.0]))
+    exact, _ = made.step(codes, None, wide, None)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed, _ = made.step(codes, None, wide, None)
+    torch.testing.assert_close(mixed.offset_lsb, exact.offset_lsb, atol=1e-4, rtol=0)
+
+
+def test_results_are_float32_under_autocast(net: SeqNet, source: Source, clip: Clip, pan: Clip) -> None:
+    codes, flow_px = clip(2), pan(2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (_, mixed), state = net(codes, None, source, flow_px)
+    assert {t.dtype for t in (*tensors(mixed), state.decoded)} == {torch.float32}
+    assert mixed.offset_lsb.abs().max() <= 0.5
+    # bfloat16 leaves at most a few hundred values in a bin; a dequantised gradient needs more.
+    assert mixed.offset_lsb.unique().numel() > 0.5 * mixed.offset_lsb.numel() / 2
+    (_, exact), _ = net(codes, None, source, flow_px)
+    assert (mixed.offset_lsb - exact.offset_lsb).abs().mean() < 0.05
+
+
+def test_gradients_reach_every_weight(source: Source, clip: Clip, pan: Clip) -> None:
+    trained = SeqNet(ModelConfig("small", (8, 12, 16)))
+    predictions, state = trained(clip(3), None, source, pan(3))
+    sum(p.offset_lsb.square().mean() + p.gain_stops.mean() + p.gain_error_stops.mean() for p in predictions).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in trained.parameters())
+    assert state.hidden.requires_grad
+    assert not any(t.requires_grad for t in tensors(state.detach()))
+
+
+def counted_macs(net: SeqNet, side: int) -> float:
+    total = 0
+
+    def count(module: nn.Module, _: object, output: Tensor) -> None:
+        nonlocal total
+        assert isinstance(module, nn.Conv2d)
+        total += module.weight.numel() * output.shape[-1] * output.shape[-2]
+
+    handles = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, nn.Conv2d)]
+    source = Source(torch.tensor([0.5]), torch.zeros(1, 256))
+    with torch.no_grad():
+        net.step(torch.zeros(1, 3, side, side), None, source, None)
+    for handle in handles:
+        handle.remove()
+    return total / side**2
+
+
+@pytest.mark.parametrize("config", [ModelConfig("two", (8, 12), 2), ModelConfig("three", (4, 6, 10)), config_of("s")])
+def test_multiply_adds_are_those_that_run(config: ModelConfig) -> None:
+    made = SeqNet(config)
+    assert made.macs_per_pixel() == counted_macs(made, 64)
+
+
+def test_s_is_small() -> None:
+    made = SeqNet(config_of("s"))
+    assert made.macs_per_pixel() <= 22_000
+    assert 0.8e6 <= sum(p.numel() for p in made.parameters()) <= 2e6
+
+
+def test_l_has_the_widths_of_the_classic_u_net() -> None:
+    with torch.device("meta"):
+        made = SeqNet(config_of("l"))
+    assert made.config.channels == (64, 128, 256, 512, 1024)
+    assert made.enter.out_channels == 64
+    assert made.memory.gates.out_channels == 4 * 1024
+    without_memory = sum(p.numel() for name, p in made.named_parameters() if not name.startswith("memory"))
+    assert 26e6 < without_memory < 36e6
+    assert made.stride == 32
+
+
+@pytest.mark.parametrize("levels", [2, 5, 6])
+def test_the_stride_serves_blurs_and_bottleneck(levels: int) -> None:
+    with torch.device("meta"):
+        assert SeqNet(ModelConfig("deep", (4,) * levels)).stride == max(32, 2**levels)
+
+
+def test_bad_arguments_say_what_came_and_what_was_wanted(net: SeqNet, source: Source, clip: Clip) -> None:
+    for shape in ((3, 8, 8), (1, 4, 8, 8), (1, 1, 3, 8, 8)):
+        with pytest.raises(ValueError, match=r"codes of shape \(.*\): expected \(B, 3, H, W\)"):
+            net.step(torch.zeros(shape), None, source, None)
+    with pytest.raises(ValueError, match="no frames: expected T ≥ 1"):
+        net(torch.zeros(1, 0, 3, 8, 8), None, source)
+    _, state = net(clip(1), None, source)
+    with pytest.raises(ValueError, match=r"flow of shape \(1, 2, 8, 8\) does not fit"):
+        net.step(clip(1)[:, 0], state, source, torch.zeros(1, 2, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (ModelConfig("flat", (8,)), "'flat' has 1 levels: expected 2 or more"),
+        (ModelConfig("empty", (8, 8), 0), "'empty' has 0 blocks at a level: expected 1 or more"),
+    ],
+)
+def test_bad_configs_are_named(config: ModelConfig, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SeqNet(config)

@@ -22,7 +22,7 @@ from rich.table import Table
 from torch import Tensor
 
 from seqhdr.color.encodings import ColorEncoding, get_encoding
-from seqhdr.model.cards import load_model
+from seqhdr.model.cards import load_model, read_card, save_model
 from seqhdr.model.heap import keep_heap_pages
 from seqhdr.model.motion import DisFlow
 from seqhdr.model.predict import Predictor
@@ -135,6 +135,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--flow", choices=("dis", "off"), default="dis")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
+    parser.add_argument("--card", type=Path, help="write a copy of the weights here, with the numbers in their card")
     args = parser.parse_args()
     keep_heap_pages()
     net = load_model(args.model)
@@ -155,6 +156,11 @@ def main() -> None:
             scenes[file.stem] = scene.table()
         result[name] = {"total": total.table(), "scenes": scenes}
         show(name, total.table(), scenes)
+    if args.card:
+        measured = {name: part["total"] for name, part in result.items()}
+        command = f"tools/evaluate.py PANORAMAS --clips {args.clips} --frames {args.frames} --seed {args.seed}"
+        measured["how"] = {"command": command, "panoramas": [file.stem for file in files], "flow": args.flow}
+        save_model(args.card, net.config, net.state_dict(), read_card(args.model).training, measured)
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -29,7 +29,7 @@ from torch import Tensor
 from flow import DisFlow
 from seqhdr.color.bins import bin_width_stops
 from seqhdr.color.encodings import get_encoding
-from seqhdr.model.cards import save_model
+from seqhdr.model.cards import load_model, read_card, save_model
 from seqhdr.model.heap import keep_heap_pages
 from seqhdr.model.net import ModelConfig, SeqNet, Source
 from seqhdr.model.source import log_width_table
@@ -39,21 +39,23 @@ FRAMES = 6
 # Batch by crop size, about equal in pixels: wide crops teach the wide blurs, small ones bring variety.
 BATCH = {128: 4, 192: 2, 256: 1}
 SIZE_SHARES = (0.55, 0.28, 0.17)
-ENCODINGS = {"acescct": 0.45, "srgb": 0.35, "logc3": 0.1, "rec709": 0.1}
+LOG, DISPLAY = {"acescct": 0.82, "logc3": 0.18}, {"srgb": 0.78, "rec709": 0.22}
 
 
 class Clips(torch.utils.data.IterableDataset[dict[str, Tensor]]):
     """Endless random clips."""
 
-    def __init__(self, panoramas: list[Panorama], seed: int) -> None:
+    def __init__(self, panoramas: list[Panorama], seed: int, display_share: float) -> None:
         self.panoramas, self.seed = panoramas, seed
+        self.names = {name: share * (1 - display_share) for name, share in LOG.items()}
+        self.names |= {name: share * display_share for name, share in DISPLAY.items()}
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         cv2.setNumThreads(1)
         torch.set_num_threads(1)
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng((self.seed, worker.id if worker else 0))
-        encodings = {name: get_encoding(name) for name in ENCODINGS}
+        encodings = {name: get_encoding(name) for name in self.names}
         dis = DisFlow("fast")
         while True:
             size = int(rng.choice(list(BATCH), p=SIZE_SHARES))
@@ -82,9 +84,9 @@ class Clips(torch.utils.data.IterableDataset[dict[str, Tensor]]):
             mirrored = True
         else:
             mirrored = False
-        name = str(rng.choice(list(ENCODINGS), p=list(ENCODINGS.values())))
+        name = str(rng.choice(list(self.names), p=list(self.names.values())))
         encoding = encodings[name]
-        light *= self.exposure(rng, light, log=name in ("acescct", "logc3"))
+        light *= self.exposure(rng, light, log=name in LOG)
         value = encoding.encode(torch.from_numpy(light)) * 255
         if rng.random() < 0.2:  # grain is part of the truth: what the sensor saw is what must be kept
             value += torch.from_numpy(rng.normal(0, rng.uniform(0.1, 1.5), light.shape).astype(np.float32))
@@ -163,7 +165,9 @@ def h264(rgb: np.ndarray, crf: int) -> np.ndarray:
         return np.stack([f.to_ndarray(format="rgb24") for f in back.decode(video=0)])
 
 
-def loss_of(net: SeqNet, batch: dict[str, Tensor], drop: np.ndarray) -> tuple[Tensor, dict[str, float]]:
+def loss_of(
+    net: SeqNet, batch: dict[str, Tensor], drop: np.ndarray, gain_weight: float
+) -> tuple[Tensor, dict[str, float]]:
     value, codes, flow = batch["value"], batch["codes"], batch["flow"]
     w = batch["w"].view(-1, 1, 1, 1)
     source = Source(batch["w"], batch["log_width"])
@@ -179,11 +183,15 @@ def loss_of(net: SeqNet, batch: dict[str, Tensor], drop: np.ndarray) -> tuple[Te
         width = torch.gather(batch["width"], 1, codes[:, t].flatten(1).long()).view_as(known).clamp_max(0.5)
         edges = (error[..., 1:] - error[..., :-1]).abs().mean() + (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
         offset = error.abs().mean() + (error.abs() * width).mean() / width.mean() + 0.25 * edges
-        miss = (prediction.gain_stops - batch["stops"][:, t]).abs() * clipped
+        signed = (prediction.gain_stops - batch["stops"][:, t]) * clipped
+        miss = signed.abs()
+        ripple = (signed[..., 1:] - signed[..., :-1]).abs().mean() + (
+            signed[..., 1:, :] - signed[..., :-1, :]
+        ).abs().mean()
         bound = prediction.gain_error_stops
         # Laplace likelihood: the bound that explains the misses best is their expected size.
         likelihood = ((miss.detach() / bound + bound.log()) * clipped).mean()
-        total = total + offset + 0.3 * miss.mean() + 0.05 * likelihood
+        total = total + offset + gain_weight * (miss.mean() + 0.25 * ripple) + 0.05 * likelihood
         terms["offset"] += float(error.detach().abs().mean())
         terms["identity"] += float((truth * known / (2 * w)).abs().mean())
         terms["gain"] += float(miss.detach().sum() / clipped.sum().clamp_min(1))
@@ -198,6 +206,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="weights to go on from")
+    parser.add_argument("--gain-weight", type=float, default=0.3, help="weight of the loss on stops above clip")
+    parser.add_argument("--display-share", type=float, default=0.45, help="share of clips in display encodings")
     args = parser.parse_args()
     keep_heap_pages()
     torch.manual_seed(args.seed)
@@ -205,9 +216,13 @@ def main() -> None:
     config = yaml.safe_load(args.config.read_text())
     net = SeqNet(ModelConfig(config["name"], tuple(config["channels"]), config["blocks"]))
     net = net.to(memory_format=torch.channels_last)
+    earlier: dict[str, object] = {}
+    if args.start:
+        earlier = {"after": read_card(args.start).training}
+        net.load_state_dict(load_model(args.start).state_dict())
     ema = {k: v.clone() for k, v in net.state_dict().items()}
     optimizer = torch.optim.AdamW(net.parameters(), lr=args.lr, weight_decay=1e-3)
-    clips = Clips([load_panorama(p) for p in files], args.seed)
+    clips = Clips([load_panorama(p) for p in files], args.seed, args.display_share)
     loader = iter(torch.utils.data.DataLoader(clips, batch_size=None, num_workers=1, prefetch_factor=4))
     rng = np.random.default_rng(args.seed)
     start = saved = logged = time.monotonic()
@@ -219,7 +234,7 @@ def main() -> None:
         before = time.monotonic()
         batch = next(loader)
         waited += time.monotonic() - before
-        loss, terms = loss_of(net, batch, rng.random(FRAMES) < 0.07)
+        loss, terms = loss_of(net, batch, rng.random(FRAMES) < 0.07, args.gain_weight)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -239,9 +254,9 @@ def main() -> None:
             print(json.dumps(row), flush=True)
             sums, logged, waited = {}, now, 0.0
         if now - saved > 180:
-            save(net.config, ema, args, files, step, now - start)
+            save(net.config, ema, args, files, earlier, step, now - start)
             saved = now
-    save(net.config, ema, args, files, step, time.monotonic() - start)
+    save(net.config, ema, args, files, earlier, step, time.monotonic() - start)
 
 
 def save(
@@ -249,6 +264,7 @@ def save(
     ema: dict[str, Tensor],
     args: argparse.Namespace,
     files: list[Path],
+    earlier: dict[str, object],
     step: int,
     seconds: float,
 ) -> None:
@@ -261,9 +277,11 @@ def save(
         "minutes": round(seconds / 60, 1),
         "lr": args.lr,
         "seed": args.seed,
-        "encodings": ENCODINGS,
+        "encodings": {"log": LOG, "display": DISPLAY, "display_share": args.display_share},
+        "gain_weight": args.gain_weight,
         "degradation": "76 % plain rounding, 12 % JPEG q55-96, 12 % H.264 crf 16-30",
         "flow": "55 % DIS, 25 % exact, 20 % exact with smooth errors",
+        **earlier,
     }
     save_model(args.output, config, ema, training)
 

@@ -15,8 +15,8 @@ __all__ = ["OVERLAP_PX", "Tile", "TileGrid", "automatic_tile", "plan_tiles"]
 #: Pixels shared by neighbouring tiles: wide enough for the motion between two frames and the narrower blurs.
 OVERLAP_PX = 128
 #: Measured with tools/benchmark.py: peak of the process per pixel held at once, and of everything else.
-BYTES_PER_PIXEL = 900
-BYTES_FIXED = 700 * 2**20
+BYTES_PER_PIXEL = 1000
+BYTES_FIXED = 600 * 2**20
 # The coarsest cells of the network's blurs (seqhdr.model.pyramid, which imports torch).
 _CELL_PX = 32
 # A tile far smaller than the widest blur would be mostly overlap.

@@ -36,7 +36,7 @@ def scene(seed: int, w: float, spread: float = 1.0) -> tuple[ScaleSpace, Prior, 
 
 def head(raw: Tensor, parts: tuple[ScaleSpace, Prior, Tensor], w: float, bounded: bool = True) -> Prediction:
     scales, prior, clipped = parts
-    return apply_head(raw, scales, prior, half_width(w), clipped, bounded)
+    return apply_head(raw, scales, prior, half_width(w), clipped.float(), bounded)
 
 
 def empty() -> Tensor:
@@ -167,3 +167,18 @@ def test_with_wide_bins_a_ramp_into_the_top_opens_smoothly() -> None:
     steps = share[..., 1:] - share[..., :-1]
     assert steps.min() >= 0
     assert steps.max() < 0.12  # a hard test would step by 1
+
+
+def test_where_all_channels_are_clipped_they_rise_alike() -> None:
+    codes = torch.full((1, 3, 64, 64), 255.0)
+    codes[:, 2, :, :32] = 200.0
+    scales = scale_space(codes)
+    nothing = Prior(codes, torch.zeros_like(codes), torch.zeros(1, 1, 64, 64))
+    raw = empty()
+    raw[:, GAIN.start : GAIN.start + 4] = 3.0  # the network wants more of red
+    result = apply_head(raw, scales, nothing, half_width(0.5), (codes == 255).float(), True)
+    red, green, blue = result.gain_stops[0]
+    torch.testing.assert_close(red[:, 32:], green[:, 32:])
+    torch.testing.assert_close(red[:, 32:], blue[:, 32:])
+    assert (red[:, :32] > green[:, :32] + 1).all()  # with blue known, the others keep their own
+    assert not blue[:, :32].any()

@@ -68,8 +68,9 @@ def make_picture(folder: Path) -> None:
     labels = [f"8 bit, levels x{STRETCH}", f"EXR, levels x{STRETCH}", f"8 bit, -{stops} stops", f"EXR, -{stops} stops"]
     for index, label in enumerate(labels):
         corner = (8 + (index % 2) * SKY[3], 20 + (index // 2) * SKY[2])
-        for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            cv2.putText(picture, label, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thickness, cv2.LINE_AA)
+        for shift, colour in ((1, (0, 0, 0)), (0, (255, 255, 255))):
+            place = (corner[0] + shift, corner[1] + shift)
+            cv2.putText(picture, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
     target = folder / "before_after.png"
     cv2.imwrite(str(target), picture[..., ::-1])
     print(f"EXR frames    {folder}/out/shot_acescct.{FIRST}.exr ... {FIRST + FRAMES - 1}.exr")

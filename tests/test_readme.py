@@ -33,7 +33,7 @@ def test_every_option_it_names_exists() -> None:
     text = re.sub(r"`python tools/[^`]*`", "", README)
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {"--check"}
     assert named
-    assert not {option for option in named if option not in helps}
+    assert named <= set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", helps))
 
 
 @pytest.mark.parametrize("space", ["acescct", "srgb"])

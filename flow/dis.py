@@ -22,7 +22,8 @@ _SMALLEST_SIDE = 32
 class DisFlow:
     """Backward flow by OpenCV's DIS on 8-bit luma.
 
-    Holds OpenCV's estimator, which owns scratch memory: use one object per thread.
+    Holds OpenCV's estimator, which owns scratch memory: use one object per thread. The estimator lowers its finest
+    scale for good when it meets a small picture, so each size gets a new one.
 
     Args:
         preset: ``ultrafast``, ``fast`` or ``medium``, OpenCV's own trade of time for accuracy.
@@ -35,7 +36,9 @@ class DisFlow:
             raise ValueError(f"unknown DIS preset {preset!r}: expected one of {', '.join(_PRESETS)}")
         if not 0 < scale <= 1:
             raise ValueError(f"DIS scale is {scale}: expected more than 0 and at most 1")
-        self._dis = cv2.DISOpticalFlow.create(_PRESETS[preset])
+        self._preset = _PRESETS[preset]
+        self._dis = cv2.DISOpticalFlow.create(self._preset)
+        self._size: tuple[int, int] | None = None
         self._scale = scale
 
     def __call__(self, current: Tensor, previous: Tensor) -> Tensor:
@@ -46,6 +49,8 @@ class DisFlow:
             size = (width, height)
         flows = np.zeros((batch, height, width, 2), np.float32)
         if min(size) >= _SMALLEST_SIDE:
+            if size != self._size:
+                self._dis, self._size = cv2.DISOpticalFlow.create(self._preset), size
             for index in range(batch):
                 here, before = _luma_u8(current[index], size), _luma_u8(previous[index], size)
                 small = self._dis.calc(here, before, np.zeros((size[1], size[0], 2), np.float32))

@@ -24,6 +24,7 @@ from seqhdr.errors import (
 
 if TYPE_CHECKING:
     from seqhdr.api import Event, RunReport, plan, run, verify
+    from seqhdr.api_train import evaluate, prepare, synth, train_model
     from seqhdr.color.encodings import ColorEncoding, get_encoding
     from seqhdr.media.shot import Shot, find_shot
     from seqhdr.model.cards import load_model
@@ -48,11 +49,15 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "__version__",
+    "evaluate",
     "find_shot",
     "get_encoding",
     "load_model",
     "plan",
+    "prepare",
     "run",
+    "synth",
+    "train_model",
     "verify",
 ]
 
@@ -65,11 +70,15 @@ _HOMES = {
     "Predictor": "seqhdr.model.predict",
     "RunReport": "seqhdr.api",
     "Shot": "seqhdr.media.shot",
+    "evaluate": "seqhdr.api_train",
     "find_shot": "seqhdr.media.shot",
     "get_encoding": "seqhdr.color.encodings",
     "load_model": "seqhdr.model.cards",
     "plan": "seqhdr.api",
+    "prepare": "seqhdr.api_train",
     "run": "seqhdr.api",
+    "synth": "seqhdr.api_train",
+    "train_model": "seqhdr.api_train",
     "verify": "seqhdr.api",
 }
 

@@ -15,12 +15,14 @@ from seqhdr.errors import FramesFailedError, SeqhdrError, ShotError
 from seqhdr.media.atomic import whole_file
 from seqhdr.media.shot import Shot, find_shots, output_name
 from seqhdr.model.cards import load_model
+from seqhdr.model.device import choose_device
 from seqhdr.model.heap import keep_heap_pages
+from seqhdr.model.motion import make_flow
 from seqhdr.model.net import SeqNet
 from seqhdr.pipeline.convert import FrameReport, ShotReport, convert_shot, frames_to_keep
 from seqhdr.pipeline.options import RunOptions
 from seqhdr.pipeline.plan import plan_shot
-from seqhdr.pipeline.setup import ShotSetup, choose_device, prepare_shot
+from seqhdr.pipeline.setup import ShotSetup, prepare_shot
 from seqhdr.pipeline.verify import VerifyReport, outside, verify_shot
 
 __all__ = ["Event", "RunReport", "outside", "plan", "run", "verify", "verify_to_dict"]
@@ -79,7 +81,8 @@ def run(
     chosen = RunOptions(output=Path(output), **options)
     shots = _find(patterns, chosen)
     device = choose_device(chosen.device)
-    setups = [prepare_shot(shot, chosen, device) for shot in shots]
+    flow = make_flow(chosen.flow, chosen.flow_weights, device)
+    setups = [prepare_shot(shot, chosen, device, flow) for shot in shots]
     net = load_model(chosen.model, device)
     # All shots before the first is begun: the refusal of the second must not come hours later.
     reports = [_empty_report(setup, chosen, net) for setup in setups]
@@ -106,8 +109,8 @@ def plan(patterns: str | Path | Sequence[str | Path], *, output: str | Path, **o
     """
     chosen = RunOptions(output=Path(output), **options)
     device = choose_device(chosen.device)
-    net = load_model(chosen.model)
-    return [plan_shot(prepare_shot(shot, chosen, device), chosen, net) for shot in _find(patterns, chosen)]
+    flow, net = make_flow(chosen.flow, chosen.flow_weights, device), load_model(chosen.model)
+    return [plan_shot(prepare_shot(shot, chosen, device, flow), chosen, net) for shot in _find(patterns, chosen)]
 
 
 def verify(output: str, *, source: str, **options: Any) -> VerifyReport:

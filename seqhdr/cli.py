@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from seqhdr import cli_train
 from seqhdr.errors import EXIT_INTERRUPTED, GateError, SeqhdrError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class _Verbs(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             # Typer's own handler, further out, would say nothing.
-            print("seqhdr: interrupted; the finished frames are whole", file=sys.stderr)
+            print("seqhdr: interrupted; finished files are whole", file=sys.stderr)
             sys.exit(EXIT_INTERRUPTED)
 
 
@@ -62,7 +63,10 @@ def run(
     ocio: Ocio = None,
     bins: Annotated[str, typer.Option(help="auto, strict, soft, off, or the half-width in codes.")] = "auto",
     model: Annotated[str, typer.Option(help="Shipped model, or a .safetensors file.")] = "s",
-    flow: Annotated[Literal["dis", "off"], typer.Option(help="Motion between frames.")] = "dis",
+    flow: Annotated[Literal["dis", "raft", "off"], typer.Option(help="Motion between frames.")] = "dis",
+    flow_weights: Annotated[
+        str | None, typer.Option(help="Of RAFT: a .safetensors or .pth file, or download.", show_default="none")
+    ] = None,
     cuts: Annotated[str, typer.Option(help="auto, off, or first frames of new shots: 1010,1055.")] = "auto",
     preroll: Annotated[int, typer.Option(help="Frames before the first that warm up the memory.")] = 8,
     tile: Annotated[str, typer.Option(help="auto, off, or the side of a tile in pixels.")] = "auto",
@@ -98,6 +102,7 @@ def run(
         "bins": bins,
         "model": model,
         "flow": flow,
+        "flow_weights": flow_weights,
         "cuts": cuts,
         "preroll": preroll,
         "tile": tile,
@@ -215,6 +220,12 @@ def _percent(part: int, whole: int) -> str:
     if part == whole:
         return "100.000 %"
     return f"{min(100 * part / whole, 99.999):.3f} % ({whole - part} outside)"
+
+
+app.command()(cli_train.synth)
+app.command()(cli_train.prepare)
+app.command()(cli_train.train)
+app.command("eval")(cli_train.evaluate)
 
 
 def main() -> None:

@@ -229,7 +229,7 @@ def test_ctrl_c_leaves_whole_frames_and_a_summary(shoot: Any, tiny_model: str, t
     lines += running.stderr.read().splitlines()
     assert running.wait(timeout=60) == 130
     running.stderr.close()
-    assert lines[-1].strip() == "seqhdr: interrupted; the finished frames are whole"
+    assert lines[-1].strip() == "seqhdr: interrupted; finished files are whole"
     assert not any("Traceback" in line or "Aborted" in line for line in lines)
     names = sorted(p.name for p in out.iterdir())
     frames = [n for n in names if n.endswith(".exr")]
@@ -252,6 +252,6 @@ def test_ctrl_c_before_the_first_frame(
     started = time.monotonic()
     ran = seqhdr("run", shoot(range(1, 2)), "-o", tmp_path / "out")
     assert ran.code == 130
-    assert ran.err == "seqhdr: interrupted; the finished frames are whole\n"
+    assert ran.err == "seqhdr: interrupted; finished files are whole\n"
     assert not (tmp_path / "out").exists()
     assert time.monotonic() - started < 60

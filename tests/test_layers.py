@@ -25,9 +25,11 @@ ROWS = (
     ("seqhdr.quality", "seqhdr.classic"),
     ("seqhdr.train", "seqhdr.farm", "seqhdr.export"),
     ("seqhdr.pipeline",),
-    ("seqhdr.api",),
+    ("seqhdr.api", "seqhdr.api_train"),
     ("seqhdr.progress",),
+    ("seqhdr.cli_train",),
     ("seqhdr.cli",),
+    ("seqhdr.__main__",),
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
 
@@ -135,6 +137,7 @@ def python(code: str) -> str:
 LIGHT = (
     "seqhdr",
     "seqhdr.cli",
+    "seqhdr.cli_train",
     "seqhdr.progress",
     "seqhdr.errors",
     "seqhdr.media.shot",

@@ -32,7 +32,8 @@ from seqhdr.model.heap import keep_heap_pages
 from seqhdr.model.motion import DisFlow
 from seqhdr.model.net import SeqNet
 from seqhdr.model.source import describe_source
-from seqhdr.train.panorama import camera_path, render
+from seqhdr.train.camera import camera_path
+from seqhdr.train.panorama import render
 from seqhdr.train.procedural import procedural_panorama
 
 

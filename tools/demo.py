@@ -16,7 +16,8 @@ import torch
 from seqhdr.color.encodings import convert_linear, get_encoding
 from seqhdr.media.exr import read_exr
 from seqhdr.media.frames import read_frame
-from seqhdr.train.panorama import camera_path, render
+from seqhdr.train.camera import camera_path
+from seqhdr.train.panorama import render
 from seqhdr.train.procedural import procedural_panorama
 
 FRAMES, FIRST, HEIGHT, WIDTH = 24, 1001, 720, 1280

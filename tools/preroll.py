@@ -20,7 +20,8 @@ from seqhdr.model.cards import load_model
 from seqhdr.model.heap import keep_heap_pages
 from seqhdr.model.motion import DisFlow
 from seqhdr.model.predict import Predictor
-from seqhdr.train.panorama import camera_path, render
+from seqhdr.train.camera import camera_path
+from seqhdr.train.panorama import render
 from seqhdr.train.procedural import procedural_panorama
 
 HEIGHT, WIDTH, LEAD, CHUNK = 360, 640, 16, 8

@@ -7,14 +7,29 @@ later and somewhere else, or give motion that means something different; so it i
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from seqhdr.errors import UsageError
+from seqhdr.errors import UsageError, WeightsError
 
-__all__ = ["DisFlow", "FlowEstimator", "ForeignFlowError", "rotation_flow", "view_rays", "warp"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "DisFlow",
+    "FlowEstimator",
+    "ForeignFlowError",
+    "RaftFlow",
+    "make_flow",
+    "occluded",
+    "rotation_flow",
+    "view_rays",
+    "warp",
+]
 
 _PACKAGE_ID = "seqhdr-flow"
-_NAMES = ("DisFlow", "FlowEstimator", "rotation_flow", "view_rays", "warp")
+_NAMES = ("DisFlow", "FlowEstimator", "RaftFlow", "occluded", "rotation_flow", "view_rays", "warp")
 _REMEDY = "run 'pip install --force-reinstall seqhdr', best in an environment of its own"
 
 
@@ -43,4 +58,31 @@ except ForeignFlowError:
 except ImportError as error:
     raise ForeignFlowError(f"the package 'flow' cannot be imported ({error}); {_REMEDY}") from error
 
-from flow import DisFlow, FlowEstimator, rotation_flow, view_rays, warp  # noqa: E402
+from flow import DisFlow, FlowEstimator, RaftFlow, occluded, rotation_flow, view_rays, warp  # noqa: E402
+
+
+def make_flow(name: str, weights: str | Path | None = None, device: torch.device | str = "cpu") -> FlowEstimator | None:
+    """Build the estimator that ``--flow`` names.
+
+    Args:
+        name: ``dis``, ``raft`` or ``off``.
+        weights: of RAFT, a path or ``download``; the others have none.
+        device: where RAFT runs; DIS always runs on the CPU.
+
+    Returns:
+        The estimator, or None for ``off``.
+
+    Raises:
+        WeightsError: the weights cannot be had, or are not RAFT's.
+        ValueError: an estimator nobody knows, or RAFT without weights.
+    """
+    if name == "off":
+        return None
+    if name == "dis":
+        return DisFlow()
+    if name != "raft" or weights is None:
+        raise ValueError(f"got flow {name!r} with weights {weights}: expected dis, off, or raft with weights")
+    try:
+        return RaftFlow(weights, device=device)
+    except ValueError as error:
+        raise WeightsError(str(error)) from error

@@ -7,11 +7,13 @@ half a code is as visible to it as a large step, and one set of weights serves e
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from seqhdr.model.head import HEAD_CHANNELS, Prediction, Prior, apply_head, clipped_channels, open_share
 from seqhdr.model.motion import warp
@@ -158,7 +160,14 @@ class SeqNet(nn.Module):
         return float(sum(m.weight.numel() / 4 ** level[id(m)] for m in convolutions))
 
     def forward(
-        self, codes: Tensor, state: State | None, source: Source, flow_px: Tensor | None = None
+        self,
+        codes: Tensor,
+        state: State | None,
+        source: Source,
+        flow_px: Tensor | None = None,
+        *,
+        fresh: Sequence[bool] | None = None,
+        recompute: bool = False,
     ) -> tuple[list[Prediction], State]:
         """Decode a clip.
 
@@ -168,6 +177,9 @@ class SeqNet(nn.Module):
             source: what the codes mean.
             flow_px: (B, T, 2, H, W) backward flow of each frame to the one before it (the first frame's is used
                 only with a state), or None for no warped memory.
+            fresh: one flag per frame, true where the memory is dropped before it, as at a cut.
+            recompute: gradient checkpointing (Chen et al., 2016): keep one frame's activations at a time and compute
+                them again in the backward pass. The same gradients for less memory and about a third more time.
 
         Returns:
             One prediction per frame, and the state after the last.
@@ -175,14 +187,16 @@ class SeqNet(nn.Module):
         predictions = []
         for index in range(codes.shape[1]):
             flow = None if flow_px is None else flow_px[:, index]
-            prediction, state = self.step(codes[:, index], state, source, flow)
+            if fresh is not None and fresh[index]:
+                state = None
+            prediction, state = self.step(codes[:, index], state, source, flow, recompute=recompute)
             predictions.append(prediction)
         if state is None:
             raise ValueError("the clip has no frames: expected T ≥ 1")
         return predictions, state
 
     def step(
-        self, codes: Tensor, state: State | None, source: Source, flow_px: Tensor | None
+        self, codes: Tensor, state: State | None, source: Source, flow_px: Tensor | None, *, recompute: bool = False
     ) -> tuple[Prediction, State]:
         """Decode one frame; arguments as for :meth:`forward` without T."""
         if codes.ndim != 4 or codes.shape[1] != 3:
@@ -203,10 +217,17 @@ class SeqNet(nn.Module):
         with torch.autocast(codes.device.type, enabled=False):
             scales = scale_space(codes)
             features = _features(scales, prior, source, clipped)
-        raw, hidden, cell = self._unet(features, state)
-        with torch.autocast(codes.device.type, enabled=False):
-            share = open_share(scales, w, source.max_code)
-            prediction = apply_head(raw, scales, prior, w, share, source.bounded)
+
+        def learned() -> tuple[Prediction, Tensor, Tensor]:
+            raw, hidden, cell = self._unet(features, state)
+            with torch.autocast(codes.device.type, enabled=False):
+                share = open_share(scales, w, source.max_code)
+                return apply_head(raw, scales, prior, w, share, source.bounded), hidden, cell
+
+        if recompute:
+            prediction, hidden, cell = checkpoint(learned, use_reentrant=False, preserve_rng_state=False)
+        else:
+            prediction, hidden, cell = learned()
         value = torch.minimum(codes + prediction.offset_lsb, torch.full_like(w, source.max_code - 0.5))
         decoded = torch.cat((value, prediction.gain_stops), dim=1)[..., :height, :width]
         if any(pad):
@@ -216,6 +237,10 @@ class SeqNet(nn.Module):
                 prediction.gain_error_stops[..., :height, :width],
             )
         return prediction, State(hidden, cell, decoded)
+
+    def compile_unet(self, backend: str = "inductor") -> None:
+        """Let ``torch.compile`` translate the learned part; the blurs and the head around it stay as they are."""
+        self._unet = torch.compile(self._unet, backend=backend)  # type: ignore[method-assign]
 
     def _unet(self, features: Tensor, state: State | None) -> tuple[Tensor, Tensor, Tensor]:
         x, skips = self.enter(features.contiguous(memory_format=torch.channels_last)), []

@@ -24,7 +24,6 @@ from seqhdr.media.shot import Shot, output_name
 from seqhdr.media.threads import WriteBehind, read_ahead
 from seqhdr.media.timecode import parse_fps, timecode_add
 from seqhdr.model.head import Prediction
-from seqhdr.model.motion import DisFlow
 from seqhdr.model.net import SeqNet
 from seqhdr.model.predict import Memory, Predictor
 from seqhdr.pipeline.options import RunOptions
@@ -139,7 +138,7 @@ def convert_shot(
         half_width_lsb=setup.bins.half_width_lsb,
         bits=setup.info.bits,
         bounded=setup.bins.bounded,
-        flow=DisFlow() if options.flow == "dis" else None,
+        flow=setup.flow,
         tile=setup.tile,
     )
 

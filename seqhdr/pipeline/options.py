@@ -33,7 +33,8 @@ class RunOptions:
         ocio: path of an OCIO config; None takes ``$OCIO``, else the built-in ACES config.
         bins: ``auto``, ``strict``, ``soft``, ``off``, or w in codes.
         model: a shipped model's name, or the path of a weights file.
-        flow: ``dis`` or ``off``.
+        flow: ``dis``, ``raft`` or ``off``.
+        flow_weights: of RAFT, the path of a file or ``download``; None for the others.
         cuts: ``auto``, ``off``, or the frames that start a new shot, ``1010,1055``.
         preroll: frames before the first that are read and remembered, but not written.
         tile: ``auto``, ``off``, or the side of a tile in pixels.
@@ -56,6 +57,7 @@ class RunOptions:
     bins: str = "auto"
     model: str = "s"
     flow: str = "dis"
+    flow_weights: str | None = None
     cuts: str = "auto"
     preroll: int = 8
     tile: str = "auto"
@@ -75,7 +77,11 @@ class RunOptions:
             UsageError: a value nobody knows, or two options that exclude each other.
         """
         _one_of("--missing", self.missing, MISSING_MODES)
-        _one_of("--flow", self.flow, ("dis", "off"))
+        _one_of("--flow", self.flow, ("dis", "raft", "off"))
+        if self.flow == "raft" and self.flow_weights is None:
+            raise UsageError("--flow raft has no weights: add --flow-weights with a file, or with download")
+        if self.flow != "raft" and self.flow_weights is not None:
+            raise UsageError(f"--flow-weights is for RAFT, and --flow is {self.flow}: leave it out or add --flow raft")
         _one_of("--bit-depth", self.bit_depth, ("half", "float"))
         _one_of("--compression", self.compression, COMPRESSIONS)
         for name in self.aov:

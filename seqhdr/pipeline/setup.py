@@ -13,16 +13,17 @@ from typing import Any
 import torch
 
 from seqhdr.color.encodings import ColorEncoding, get_encoding
-from seqhdr.errors import FrameError, ShotError, UsageError
+from seqhdr.errors import FrameError, ShotError
 from seqhdr.media.compression import estimate_half_width
 from seqhdr.media.cuts import parse_cuts
 from seqhdr.media.frames import FrameInfo, probe_frame, read_frame
 from seqhdr.media.shot import Shot
+from seqhdr.model.motion import FlowEstimator, RaftFlow
 from seqhdr.model.net import SeqNet
 from seqhdr.model.tiles import automatic_tile, plan_tiles
 from seqhdr.pipeline.options import BINS_MODES, SMALLEST_SOFT_WIDTH_LSB, RunOptions, fixed_width
 
-__all__ = ["BinsChoice", "ShotSetup", "choose_device", "prepare_shot"]
+__all__ = ["BinsChoice", "ShotSetup", "prepare_shot"]
 
 # Frames looked at to estimate w, spread over all that exist, so that every chunk of a shot decides alike.
 _SAMPLED_FRAMES = 5
@@ -45,7 +46,7 @@ class BinsChoice:
 
 @dataclass(frozen=True)
 class ShotSetup:
-    """A shot, ready to run: its frames' header, encodings, bins, tile side in pixels (None: whole frames)."""
+    """A shot, ready to run: its frames' header, encodings, bins, tile side in pixels (None: whole frames), flow."""
 
     shot: Shot
     info: FrameInfo
@@ -53,6 +54,7 @@ class ShotSetup:
     output_space: ColorEncoding
     bins: BinsChoice
     tile: int | None
+    flow: FlowEstimator | None
 
     @property
     def max_code(self) -> int:
@@ -71,30 +73,19 @@ class ShotSetup:
             "tile": self.tile,
             "config": os.path.basename(options.ocio or os.environ.get("OCIO", "")) or "built-in",
         }
+        if isinstance(self.flow, RaftFlow):
+            decisive["flow_weights"] = self.flow.weights_sha256
         return json.dumps(decisive, sort_keys=True, default=list)
 
 
-def choose_device(name: str) -> torch.device:
-    """``auto`` takes CUDA, then Apple's Metal, then the CPU.
-
-    Raises:
-        UsageError: torch does not know the device, or it is not there.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {name}: not usable here ({reason}); try cpu or auto") from error
-    return device
-
-
-def prepare_shot(shot: Shot, options: RunOptions, device: torch.device) -> ShotSetup:
+def prepare_shot(shot: Shot, options: RunOptions, device: torch.device, flow: FlowEstimator | None) -> ShotSetup:
     """Decide everything that holds for the whole shot.
+
+    Args:
+        shot: its frames.
+        options: the user's wishes.
+        device: where the network runs.
+        flow: the estimator they ask for; shots that are run one after the other may share it.
 
     Raises:
         ShotError: the frames differ in size or bit depth.
@@ -110,7 +101,7 @@ def prepare_shot(shot: Shot, options: RunOptions, device: torch.device) -> ShotS
     plan_tiles(info.height, info.width, tile)
     parse_cuts(options.cuts, shot.available)
     bins = _choose_bins(shot, options.bins, info)
-    return ShotSetup(shot, info, source_space, output_space, bins, tile)
+    return ShotSetup(shot, info, source_space, output_space, bins, tile, flow)
 
 
 def _common_header(shot: Shot) -> FrameInfo:

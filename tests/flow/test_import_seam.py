@@ -12,7 +12,7 @@ import pytest
 import flow
 from seqhdr.model import motion
 
-NAMES = ("DisFlow", "FlowEstimator", "rotation_flow", "view_rays", "warp")
+NAMES = ("DisFlow", "FlowEstimator", "RaftFlow", "occluded", "rotation_flow", "view_rays", "warp")
 IMPORT = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -71,7 +71,10 @@ def test_a_folder_without_code_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_version_is_refused_by_what_it_lacks(tmp_path: Path) -> None:
-    fake(tmp_path, "PACKAGE_ID = 'seqhdr-flow'\nDisFlow = FlowEstimator = warp = view_rays = None\n")
+    fake(
+        tmp_path,
+        "PACKAGE_ID = 'seqhdr-flow'\nDisFlow = FlowEstimator = RaftFlow = occluded = warp = view_rays = None\n",
+    )
     kind, message = import_with(tmp_path)
     assert kind == "True 2 False"
     assert "has no rotation_flow;" in message
@@ -96,6 +99,12 @@ def imports_flow(path: Path) -> bool:
 def test_there_is_one_seam() -> None:
     package = Path(motion.__file__).parents[1]
     assert [p.name for p in sorted(package.rglob("*.py")) if imports_flow(p)] == ["motion.py"]
+
+
+def test_flow_comes_without_torchvision() -> None:
+    code = "import sys, flow; print(hasattr(flow, 'RaftFlow'), 'torchvision' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
 
 
 def test_flow_stands_alone() -> None:

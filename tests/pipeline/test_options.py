@@ -15,7 +15,7 @@ from seqhdr.pipeline.options import AOVS, RunOptions, fixed_width
     ("wish", "message"),
     [
         ({"missing": "hodl"}, "unknown value of --missing 'hodl': did you mean hold?"),
-        ({"flow": "raft"}, "unknown value of --flow 'raft'"),
+        ({"flow": "rafts"}, "unknown value of --flow 'rafts': did you mean raft?"),
         ({"bit_depth": "16"}, "unknown value of --bit-depth"),
         ({"compression": "zipp"}, "did you mean zip"),
         ({"aov": ("clip", "deltas")}, "unknown value of --aov 'deltas': did you mean delta?"),

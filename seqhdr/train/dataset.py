@@ -1,0 +1,209 @@
+"""Batches by number: the same number is the same batch, on any machine and after any interruption."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from seqhdr.errors import ShotError
+from seqhdr.model.motion import FlowEstimator, make_flow
+from seqhdr.train.batch import ClipBatch, stack_clips
+from seqhdr.train.config import DataConfig, SceneConfig
+from seqhdr.train.pairs import ClipInfo, find_clips
+from seqhdr.train.panorama import Panorama
+from seqhdr.train.sources import ClipSource, PairSource, PanoramaSource
+from seqhdr.train.split import split_scenes
+from seqhdr.train.synthetic import find_panoramas, open_panorama
+
+__all__ = ["ClipBatches", "Material", "load_material", "stream_batches", "validation_batches"]
+
+# What random numbers are for: they must differ between training and validation although the seeds may not.
+_SIZES, _CLIPS, _CHECKS = 1, 2, 4
+# A flow that points outside of every frame: the network then has no warped memory.
+_NOWHERE_PX = 1e6
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """What there is to learn from, and apart from it what there is to validate on.
+
+    Attributes:
+        training, validation: sources with the share of the clips each gives.
+        names: panoramas and clips of the training part, for the model's card.
+    """
+
+    training: tuple[tuple[ClipSource, float], ...]
+    validation: tuple[tuple[ClipSource, float], ...]
+    names: tuple[str, ...]
+
+
+def load_material(data: DataConfig, scene: SceneConfig) -> Material:
+    """Open panoramas and pairs, and hold back whole scenes for validation.
+
+    Raises:
+        ShotError: a folder holds nothing that can be used.
+        FrameError: a panorama cannot be read.
+    """
+    training: list[tuple[ClipSource, float]] = []
+    validation: list[tuple[ClipSource, float]] = []
+    names: list[str] = []
+    share = data.clips_share if data.panoramas and data.clips else float(bool(data.clips))
+    if data.panoramas:
+        panoramas = [open_panorama(place) for place in find_panoramas(data.panoramas)]
+        # By name and not by path, which is another one on another machine.
+        shares = (1 - data.validation_share, data.validation_share, 0.0)
+        held_back = split_scenes([panorama.name for panorama in panoramas], shares)
+        parts: dict[str, list[Panorama]] = {"train": [], "val": []}
+        for panorama in panoramas:
+            parts[held_back[panorama.name]].append(panorama)
+        training.append((PanoramaSource(parts["train"], scene), 1 - share))
+        # A single panorama has to serve for both; the clips differ all the same.
+        validation.append((PanoramaSource(parts["val"] or parts["train"], scene), 1 - share))
+        names += [panorama.name for panorama in parts["train"]]
+    if data.clips:
+        learn, check = _split_clips(data.clips)
+        for clips, sources in ((learn, training), (check or learn, validation)):
+            remake, cache_mb = data.remake_input, data.cache_mb
+            sources.append((PairSource(clips, scene, data.frames, remake=remake, cache_mb=cache_mb), share))
+        names += [clip.name for clip in learn]
+    return Material(tuple(training), tuple(validation), tuple(names))
+
+
+def _split_clips(folders: Sequence[str]) -> tuple[list[ClipInfo], list[ClipInfo]]:
+    learn: list[ClipInfo] = []
+    check: list[ClipInfo] = []
+    for folder in folders:
+        path = Path(folder)
+        if (path / "train").is_dir():
+            learn += find_clips(path / "train")
+            check += find_clips(path / "val") if (path / "val").is_dir() and any((path / "val").iterdir()) else ()
+            continue
+        clips = find_clips(path)
+        parts = split_scenes({clip.scene for clip in clips}, (0.9, 0.1, 0.0))
+        learn += [clip for clip in clips if parts[clip.scene] == "train"]
+        check += [clip for clip in clips if parts[clip.scene] == "val"]
+    if not learn:
+        raise ShotError(f"{', '.join(folders)}: no clips to train on: make more scenes with 'seqhdr prepare'")
+    return learn, check
+
+
+class ClipBatches(Dataset[ClipBatch]):
+    """Batch number n, made when asked for.
+
+    Args:
+        sources: with the share of the clips each gives.
+        data: sizes and flows.
+        seed: with it and the number, a batch is determined.
+        group: batches that make one optimizer step, over all processes; they have one size of crop.
+        validation: other clips than training draws with the same seed.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[tuple[ClipSource, float]],
+        data: DataConfig,
+        seed: int,
+        group: int = 1,
+        *,
+        validation: bool = False,
+    ) -> None:
+        self._sources = [source for source, _ in sources]
+        self._shares = _normalised([share for _, share in sources])
+        self._data = data
+        self._seed = seed
+        self._group = group
+        self._clips_for = _CHECKS if validation else _CLIPS
+        self._raft: FlowEstimator | None = None
+
+    def __getitem__(self, number: int) -> ClipBatch:
+        """The batch, on the CPU."""
+        sizes = list(self._data.crops)
+        shares = _normalised([self._data.crop_shares[size] for size in sizes])
+        size = int(np.random.default_rng((self._seed, _SIZES, number // self._group)).choice(sizes, p=shares))
+        rng = np.random.default_rng((self._seed, self._clips_for, number))
+        return stack_clips([self._clip(rng, size) for _ in range(self._data.crops[size])])
+
+    def _clip(self, rng: np.random.Generator, size: int) -> ClipBatch:
+        source = self._sources[int(rng.choice(len(self._sources), p=self._shares))]
+        clip = source.clip(rng, self._data.frames, size)
+        kinds = list(self._data.flow)
+        kind = str(rng.choice(kinds, p=_normalised([self._data.flow[k] for k in kinds])))
+        return dataclasses.replace(clip, flow_px=self._flow(kind, clip, rng))
+
+    def _flow(self, kind: str, clip: ClipBatch, rng: np.random.Generator) -> Tensor:
+        exact, later = clip.exact_flow_px, clip.exact_flow_px[0, 1:]
+        if kind == "exact" or len(later) == 0:
+            return exact
+        if kind == "none":
+            return _after_first(torch.full_like(later, _NOWHERE_PX))
+        if kind == "broken":  # smooth errors of an eighth to four pixels
+            rough = rng.normal(0, 2 ** rng.uniform(-3, 2), (len(later), 2, 4, 4)).astype(np.float32)
+            error = F.interpolate(torch.from_numpy(rough), size=exact.shape[-2:], mode="bicubic", align_corners=False)
+            return _after_first(later + error)
+        if kind == "raft" and self._raft is None:
+            self._raft = make_flow("raft", self._data.raft_weights, "cpu")
+        # A small picture changes OpenCV's DIS for good, so every clip gets its own; that takes no longer.
+        estimator = self._raft if kind == "raft" else make_flow("dis")
+        assert estimator is not None, kind
+        picture = clip.codes[0] / 255
+        return _after_first(estimator(picture[1:], picture[:-1]))
+
+
+def stream_batches(batches: ClipBatches, numbers: Sequence[int], data: DataConfig, *, pin: bool) -> Iterator[ClipBatch]:
+    """Batches in order, made ahead by worker processes.
+
+    Args:
+        batches: what to take them from.
+        numbers: which, in this order.
+        data: says how many workers, and how far ahead.
+        pin: in page-locked memory, for a GPU.
+    """
+    loader: DataLoader[ClipBatch] = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=numbers,
+        num_workers=data.workers,
+        prefetch_factor=data.prefetch if data.workers else None,
+        pin_memory=pin,
+        worker_init_fn=_be_quiet,
+    )
+    # A forked worker inherits OpenCV's pool of threads without the threads, and would wait for them forever. This ends
+    # the pool here, where its threads can still be joined, until the workers are there.
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        return iter(loader)
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def validation_batches(material: Material, data: DataConfig) -> list[ClipBatch]:
+    """The same clips every time, one per batch, with DIS flow as a user would have it."""
+    size = data.validation_size
+    alone = dataclasses.replace(data, crops={size: 1}, crop_shares={size: 1.0}, flow={"dis": 1.0})
+    batches = ClipBatches(material.validation, alone, data.validation_seed, validation=True)
+    return [batches[number] for number in range(data.validation_clips)]
+
+
+def _after_first(flow_px: Tensor) -> Tensor:
+    """(T - 1, 2, H, W) → (1, T, 2, H, W): the first frame has none before it."""
+    return torch.cat((torch.zeros_like(flow_px[:1]), flow_px))[None]
+
+
+def _be_quiet(worker: int) -> None:
+    """Ctrl-C is the training process's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _normalised(shares: Sequence[float]) -> list[float]:
+    total = sum(shares)
+    return [share / total for share in shares]

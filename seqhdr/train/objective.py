@@ -1,0 +1,314 @@
+"""What training minimises: the terms of :mod:`seqhdr.train.losses`, weighted as the configuration says."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import kornia.geometry.transform
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from seqhdr.color.bounds import decode_offset
+from seqhdr.color.encodings import get_encoding
+from seqhdr.errors import UsageError
+from seqhdr.model.head import Prediction
+from seqhdr.train import losses
+from seqhdr.train.batch import ClipBatch
+
+__all__ = ["LossConfig", "coherence", "decode_log", "objective"]
+
+_MAX_CODE = 255
+_FLOWS = ("exact", "given")
+# What cannot be compared along the border of a transformed picture: the network sees other surroundings there.
+_BORDER_PX = 4
+
+_NO_TERMS = ("saturated_weight", "uncertain_weight", "lpips_frames")
+
+_Formula = Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """How much each term counts; one of weight 0 is not computed.
+
+    Attributes:
+        offset: error of the offsets, in bins.
+        offset_stops: the same, weighted by the bins' widths in stops.
+        offset_gradient: ripples of that error.
+        gain: error of the stops above clip.
+        gain_gradient: ripples of that error.
+        gain_error: how well the expected error of the stops fits.
+        l1_log: absolute difference in log.
+        l1_linear: absolute difference in scene-linear light up to 16.
+        gradient: gradients in log; the usual weight is 1.5.
+        multi_scale_gradient: the same over four scales.
+        ssim: 1 − SSIM in log.
+        ms_ssim: 1 − MS-SSIM in log.
+        lpips: perceptual distance of the log pictures.
+        color_consistency: agreement of the channels' gradients; the usual weight is 0.2.
+        fft: magnitudes of the Fourier transforms in log.
+        laplacian: Laplacian pyramid in log.
+        temporal: difference to the warped frame before, in log.
+        temporal_residual: the same of the error, which real changes of light leave alone.
+        coherence: see :func:`coherence`; :func:`objective` does not compute it.
+        saturated_weight: how much a clipped channel counts in log, where a known one counts 1.
+        uncertain_weight: a clipped channel counts 1 + this · expected error in stops times less.
+        temporal_flow: the flow of the temporal terms; ``exact``: as it really is, ``given``: what the network got.
+        lpips_frames: how many frames of each clip, the last ones, ``lpips`` looks at. On a CPU each takes longer than
+            everything else together.
+        lpips_backbone: see :func:`seqhdr.train.perceptual.load_lpips`.
+
+    Raises:
+        UsageError: a weight is negative or not finite, all terms have the weight 0, or the flow has no such name.
+    """
+
+    offset: float = 1.0
+    offset_stops: float = 1.0
+    offset_gradient: float = 0.25
+    gain: float = 0.3
+    gain_gradient: float = 0.075
+    gain_error: float = 0.05
+    l1_log: float = 0.0
+    l1_linear: float = 0.0
+    gradient: float = 0.0
+    multi_scale_gradient: float = 0.0
+    ssim: float = 0.0
+    ms_ssim: float = 0.0
+    lpips: float = 0.0
+    color_consistency: float = 0.0
+    fft: float = 0.0
+    laplacian: float = 0.0
+    temporal: float = 0.0
+    temporal_residual: float = 0.0
+    coherence: float = 0.0
+    saturated_weight: float = 0.25
+    uncertain_weight: float = 1.0
+    temporal_flow: str = "exact"
+    lpips_frames: int = 1
+    lpips_backbone: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no training can use."""
+        numbers = {f.name: v for f in dataclasses.fields(self) if isinstance(v := getattr(self, f.name), int | float)}
+        for name, weight in numbers.items():
+            if not 0 <= weight < math.inf:
+                raise UsageError(f"loss weight {name} is {weight}: give a finite number of 0 or more")
+        if not any(weight for name, weight in numbers.items() if name not in _NO_TERMS):
+            raise UsageError("all loss weights are 0, so there is nothing to learn: give at least one term a weight")
+        if self.lpips_frames < 1:
+            raise UsageError(f"lpips_frames is {self.lpips_frames}: give 1 or more, or lpips the weight 0")
+        if self.temporal_flow not in _FLOWS:
+            raise UsageError(f"temporal_flow is {self.temporal_flow!r}: give one of {', '.join(_FLOWS)}")
+
+
+def decode_log(batch: ClipBatch, offset_lsb: Tensor, gain_stops: Tensor) -> tuple[Tensor, Tensor]:
+    """What offsets and stops say in light, each clip by its own encoding and w; differentiable.
+
+    Args:
+        batch: the clips.
+        offset_lsb, gain_stops: (B, T, 3, H, W).
+
+    Returns:
+        ``rgb_log`` and ``rgb_lin``, (B, T, 3, H, W): scene-linear light in the clip's own primaries, and the ACEScct
+        curve of it. The primaries stay, since matrices would only mix known channels with clipped ones.
+    """
+    light = [
+        decode_offset(codes, offset, gain, w, _MAX_CODE, get_encoding(name))
+        for codes, offset, gain, w, name in zip(
+            batch.codes, offset_lsb, gain_stops, batch.half_width_lsb.tolist(), batch.encodings, strict=True
+        )
+    ]
+    rgb_lin = torch.stack(light)
+    return get_encoding("acescct").encode(rgb_lin), rgb_lin
+
+
+def objective(
+    batch: ClipBatch, predictions: list[Prediction], config: LossConfig, perceptual: nn.Module | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of all terms that have a weight; always in float32, also inside autocast.
+
+    Terms in log compare the prediction's light with the true light. L1s, gradients, colour consistency and the
+    Laplacian pyramid count clipped channels less (:func:`seqhdr.train.losses.noise_aware_weight`). SSIM, MS-SSIM,
+    LPIPS and the Fourier magnitudes have no place for a weight: clipped channels count fully there. The temporal terms
+    count what is visible in both frames.
+
+    Args:
+        batch: B clips of T frames.
+        predictions: one per frame.
+        config: the weights.
+        perceptual: from :func:`seqhdr.train.perceptual.load_lpips`, for the term ``lpips``.
+
+    Returns:
+        The sum, and every term that was computed, unweighted and detached.
+
+    Raises:
+        UsageError: the crops are too small for a term.
+        ValueError: there are not T predictions, or ``lpips`` has a weight and ``perceptual`` is missing.
+    """
+    if len(predictions) != batch.codes.shape[1]:
+        raise ValueError(f"got {len(predictions)} predictions for {batch.codes.shape[1]} frames: expected one each")
+    if config.lpips > 0 and perceptual is None:
+        raise ValueError("got no perceptual distance, but lpips has a weight: expected that of load_lpips")
+    with torch.autocast(batch.codes.device.type, enabled=False):
+        offset_lsb, gain_stops, gain_error_stops = (
+            torch.stack([getattr(prediction, name) for prediction in predictions], dim=1).float()
+            for name in ("offset_lsb", "gain_stops", "gain_error_stops")
+        )
+        formulas = _code_formulas(batch, offset_lsb, gain_stops, gain_error_stops)
+        formulas |= _log_formulas(batch, offset_lsb, gain_stops, gain_error_stops, config, perceptual)
+        terms = {name: formula() for name, formula in formulas.items() if getattr(config, name) > 0}
+        total = batch.codes.new_zeros(())
+        for name, term in terms.items():
+            total = total + getattr(config, name) * term
+    return total, {name: term.detach() for name, term in terms.items()}
+
+
+def _code_formulas(
+    batch: ClipBatch, offset_lsb: Tensor, gain_stops: Tensor, gain_error_stops: Tensor
+) -> dict[str, _Formula]:
+    clipped = batch.clipped
+
+    @functools.cache
+    def offset_miss() -> Tensor:
+        return losses.offset_miss(offset_lsb, batch.codes, batch.value_lsb, batch.half_width_lsb, clipped)
+
+    @functools.cache
+    def gain_miss() -> Tensor:
+        return losses.gain_miss(gain_stops, batch.gain_stops, clipped)
+
+    return {
+        "offset": lambda: losses.offset(offset_miss()),
+        "offset_stops": lambda: losses.offset_stops(offset_miss(), batch.codes, batch.width_stops),
+        "offset_gradient": lambda: losses.offset_gradient(offset_miss()),
+        "gain": lambda: losses.gain(gain_miss()),
+        "gain_gradient": lambda: losses.gain_gradient(gain_miss()),
+        "gain_error": lambda: losses.gain_error(gain_miss(), gain_error_stops, clipped),
+    }
+
+
+def _log_formulas(
+    batch: ClipBatch,
+    offset_lsb: Tensor,
+    gain_stops: Tensor,
+    gain_error_stops: Tensor,
+    config: LossConfig,
+    perceptual: nn.Module | None,
+) -> dict[str, _Formula]:
+    flow_px = batch.exact_flow_px if config.temporal_flow == "exact" else batch.flow_px
+
+    @functools.cache
+    def light() -> tuple[Tensor, Tensor]:
+        return decode_log(batch, offset_lsb, gain_stops)
+
+    @functools.cache
+    def truth() -> tuple[Tensor, Tensor]:
+        return _true_light(batch)
+
+    @functools.cache
+    def weight() -> Tensor:
+        return losses.noise_aware_weight(
+            batch.clipped, gain_error_stops, config.saturated_weight, config.uncertain_weight
+        )
+
+    def weighed(formula: Callable[[Tensor, Tensor, Tensor], Tensor], space: int = 0) -> _Formula:
+        return lambda: formula(light()[space], truth()[space], weight())
+
+    def plain(formula: Callable[[Tensor, Tensor], Tensor]) -> _Formula:
+        return lambda: formula(light()[0], truth()[0])
+
+    formulas: dict[str, _Formula] = {
+        "l1_log": weighed(losses.l1),
+        "l1_linear": weighed(losses.l1_linear, space=1),
+        "gradient": weighed(losses.gradient),
+        "multi_scale_gradient": weighed(losses.multi_scale_gradient),
+        "ssim": plain(losses.ssim_loss),
+        "ms_ssim": plain(losses.ms_ssim_loss),
+        "color_consistency": weighed(losses.color_consistency),
+        "fft": plain(losses.fft_magnitude),
+        "laplacian": weighed(losses.laplacian_pyramid),
+        "temporal": lambda: losses.temporal_consistency(light()[0], flow_px, batch.visible),
+        "temporal_residual": lambda: losses.temporal_residual(light()[0], truth()[0], flow_px, batch.visible),
+    }
+    if perceptual is not None:
+        # From the end of the clip, where the memory is warm.
+        first = max(0, batch.codes.shape[1] - config.lpips_frames)
+        formulas["lpips"] = lambda: perceptual(light()[0][:, first:], truth()[0][:, first:])
+    return formulas
+
+
+def _true_light(batch: ClipBatch) -> tuple[Tensor, Tensor]:
+    """What :func:`decode_log` would say of a perfect prediction that no bin held back."""
+    top = _MAX_CODE - 0.5
+    # Above the top of the range the stops say how much; below it they are 0 and the value says it all. What lies
+    # below the lowest bin, light below zero, cannot be asked for.
+    value = batch.value_lsb.clamp(-0.5, top) / _MAX_CODE
+    shine = torch.exp2(batch.gain_stops)
+    rgb_lin = (
+        torch.stack([get_encoding(name).decode(v) for name, v in zip(batch.encodings, value, strict=True)]) * shine
+    )
+    return get_encoding("acescct").encode(rgb_lin), rgb_lin
+
+
+def coherence(
+    net: nn.Module,
+    batch: ClipBatch,
+    rng: np.random.Generator,
+    *,
+    shift_px: float = 1.0,
+    rotation_deg: float = 1.0,
+    zoom: float = 0.01,
+) -> Tensor:
+    """A small move of the picture must move the output along: single-frame training for steady video (Eilertsen 2019).
+
+    The first frame of every clip is decoded alone, and once more after a random shift, rotation and zoom about its
+    centre (bilinear, codes rounded again). Compared are the values c + δ of the moved picture with the moved values of
+    the first one, which are detached and made without a graph. Away from the border and where neither is clipped, the
+    loss is the mean absolute difference over 2w.
+
+    Rounding the moved codes changes each by up to half a code, so in a picture with texture the loss has a floor of
+    about a quarter of a code over 2w that no network can get below.
+
+    Args:
+        net: a :class:`seqhdr.model.net.SeqNet`, not wrapped for distributed training: this is a second forward pass
+            in a step, which such a wrapper allows only if gradients are brought together by hand.
+        batch: the clips.
+        rng: draws, for every clip, shift x, shift y, rotation and zoom, each uniform within ± what is given.
+        shift_px, rotation_deg, zoom: the largest of each; zoom is relative.
+    """
+    codes, w = batch.codes[:, 0], batch.half_width_lsb.view(-1, 1, 1, 1)
+    height, width = codes.shape[-2:]
+    limits = np.array((shift_px, shift_px, np.deg2rad(rotation_deg), zoom))
+    moves = _moves(rng.uniform(-1, 1, (codes.shape[0], 4)) * limits, height, width).to(codes)
+
+    def move(image: Tensor, padding_mode: str = "border") -> Tensor:
+        # bfloat16 could not tell one pixel's place from the next.
+        with torch.autocast(image.device.type, enabled=False):
+            moved: Tensor = kornia.geometry.transform.warp_affine(
+                image, moves, (height, width), mode="bilinear", padding_mode=padding_mode, align_corners=True
+            )
+        return moved
+
+    with torch.no_grad():
+        clipped = (codes + w >= _MAX_CODE).to(codes.dtype)
+        target = move(codes + net(codes[:, None], None, batch.source, None)[0][0].offset_lsb)
+        moved = move(codes).round()
+        inside = move(torch.ones_like(codes[:, :1]), "zeros") > 0.999
+        inside[..., :_BORDER_PX, :] = inside[..., -_BORDER_PX:, :] = False
+        inside[..., :_BORDER_PX] = inside[..., -_BORDER_PX:] = False
+        counts = inside & (move(clipped) < 1e-3)
+    value = moved + net(moved[:, None], None, batch.source, None)[0][0].offset_lsb
+    return losses.l1(value / (2 * w), target / (2 * w), counts.to(codes.dtype))
+
+
+def _moves(parameters: np.ndarray, height: int, width: int) -> Tensor:
+    """(B, 4) shift x, shift y, angle in radians, relative zoom → (B, 2, 3) from old pixel to new, about the centre."""
+    x, y, angle, zoom = parameters.T
+    cos, sin = (1 + zoom) * np.cos(angle), (1 + zoom) * np.sin(angle)
+    cx, cy = (width - 1) / 2, (height - 1) / 2
+    rows = (cos, -sin, x + cx - cos * cx + sin * cy), (sin, cos, y + cy - sin * cx - cos * cy)
+    return torch.from_numpy(np.stack([np.stack(row, axis=-1) for row in rows], axis=-2))

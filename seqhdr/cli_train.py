@@ -104,6 +104,9 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a model from panoramas, from pairs, or from both; several processes under torchrun."""
+    # Threads that wait for work in a loop keep a core from the worker that makes the clips; libgomp, which asks for
+    # this when it is loaded, would let them loop for milliseconds.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     from seqhdr import api_train
 
     folder = output or Path("runs") / config.stem

@@ -10,6 +10,10 @@ one run only: machines differ, and so do their neighbours.
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line does, before torch is there
+
 import argparse
 import dataclasses
 import statistics
@@ -32,7 +36,7 @@ from seqhdr.model.net import SeqNet
 from seqhdr.model.source import log_width_table
 from seqhdr.train.batch import ClipBatch
 from seqhdr.train.config import TrainConfig
-from seqhdr.train.dataset import ClipBatches, load_material, stream_batches
+from seqhdr.train.dataset import ClipBatches, Material, load_material, stream_batches
 from seqhdr.train.phases import read_runs
 from seqhdr.train.step import train_step
 
@@ -102,11 +106,11 @@ def steps_alone(net: SeqNet, batch: ClipBatch, config: TrainConfig, steps: int) 
     return statistics.median(ticks[2:])
 
 
-def steps_with_data(net: SeqNet, config: TrainConfig, steps: int) -> tuple[float, float]:
+def steps_with_data(net: SeqNet, material: Material, config: TrainConfig, steps: int) -> tuple[float, float]:
     """Seconds of a step and the share of it spent waiting, clips made by workers at the same time."""
     device = next(net.parameters()).device
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-6)
-    batches = ClipBatches(load_material(config.data, config.scene).training, config.data, seed=1)
+    batches = ClipBatches(material.training, config.data, seed=1)
     stream = stream_batches(batches, range(steps + 5), config.data, pin=device.type == "cuda")
     waited = 0.0
     for step in range(steps + 5):
@@ -148,11 +152,15 @@ def noise(clips: int, frames: int, side: int) -> ClipBatch:
     )
 
 
+def peak_resident() -> float:
+    """MiB this process held at most, by Linux; ``ru_maxrss`` would count the parent's too."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 2**10
+
+
 def one_step(net: SeqNet, batch: ClipBatch, config: TrainConfig, recompute: bool) -> None:
     """Print the memory one step adds at its peak, and a digest of the gradients."""
     import hashlib
-    import resource
-
     device = next(net.parameters()).device
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, recompute=recompute, clip_norm=0.0))
     optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
@@ -163,9 +171,9 @@ def one_step(net: SeqNet, batch: ClipBatch, config: TrainConfig, recompute: bool
         train_step(net, optimizer, [batch], config, 0, device)
         added = (torch.cuda.max_memory_allocated() - start) / 2**20
     else:
-        start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start = peak_resident()
         train_step(net, optimizer, [batch], config, 0, device)
-        added = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) / 2**10
+        added = peak_resident() - start
     digest = hashlib.sha256()
     for name, value in net.named_parameters():
         digest.update((before[name] - value).detach().cpu().numpy().tobytes())
@@ -175,7 +183,8 @@ def one_step(net: SeqNet, batch: ClipBatch, config: TrainConfig, recompute: bool
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="s", choices=("s", "l"))
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--side", type=int, default=128, help="of the crops")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--device", default="cpu")
@@ -202,20 +211,29 @@ def main() -> None:
     table.add_column("value", justify="right")
     if not args.memory_only:
         low = args.precision != "float32" and device.type == "cuda"
-        seconds, operations, best = convolutions(net, clips, config.data.frames, args.side, low)
         if args.compile != "off":
             net.compile_unet(args.compile)
-        alone = ClipBatches(load_material(config.data, config.scene).training, config.data, seed=2)[0].to(device)
-        step = steps_alone(net, alone, config, args.steps)
-        whole, waiting = steps_with_data(net, config, args.steps)
-        rate = operations / seconds
+        material = load_material(config.data, config.scene)
+        alone = ClipBatches(material.training, config.data, seed=2)[0].to(device)
+        rounds = []
+        # In turns, because a neighbour's load comes and goes: each round's ratios belong together.
+        for _ in range(args.rounds):
+            seconds, operations, best = convolutions(net, clips, config.data.frames, args.side, low)
+            step = steps_alone(net, alone, config, args.steps)
+            whole, waiting = steps_with_data(net, material, config, args.steps)
+            rounds.append((seconds, step, whole, waiting, seconds / step, seconds / whole, operations, best))
+        seconds, step, whole, waiting, of_step, of_whole, operations, best = map(
+            statistics.median, zip(*rounds, strict=True)
+        )
         rows = {
             "step alone": f"{step:.3f} s",
             "step with data made beside it": f"{whole:.3f} s, {1 / whole:.2f} steps/s",
             "waiting for data": f"{waiting:.1%} of the step",
-            "convolutions alone": f"{seconds:.3f} s, {2 * rate / 1e9:.0f} GFLOP/s, best layer {2 * best / 1e9:.0f}",
-            "convolutions, share of the step alone": f"{seconds / step:.0%}",
-            "convolutions, share of the step with data": f"{seconds / whole:.0%}",
+            "convolutions alone": f"{seconds:.3f} s, {2 * operations / seconds / 1e9:.0f} GFLOP/s, "
+            f"best layer {2 * best / 1e9:.0f}",
+            "convolutions, share of the step alone": f"{of_step:.0%}",
+            "convolutions, share of the step with data": f"{of_whole:.0%}",
+            "the same by round": ", ".join(f"{r[5]:.0%}" for r in rounds),
         }
         for name, value in rows.items():
             table.add_row(name, value)

@@ -109,9 +109,10 @@ def apply_head(
     low, high = codes - w, codes + w
 
     # The last entry is "keep the code" with a fixed logit of 0. An invalid memory is never chosen.
-    logits = F.pixel_shuffle(logits, 2)
-    remembered = logits[:, _BLURS:].masked_fill(prior.valid == 0, -1e4)
-    weights = torch.cat((logits[:, :_BLURS], remembered, torch.zeros_like(remembered)), dim=1).softmax(dim=1)
+    # Split, not sliced: each slice would send a tensor of zeros of the whole size back in training.
+    fresh_logits, remembered = torch.split(F.pixel_shuffle(logits, 2), [_BLURS, 1], dim=1)
+    remembered = remembered.masked_fill(prior.valid == 0, -1e4)
+    weights = torch.cat((fresh_logits, remembered, torch.zeros_like(remembered)), dim=1).softmax(dim=1).unbind(dim=1)
 
     offset = (w / 2) * F.pixel_shuffle(residual, 2)
     candidates = [*scales.fine]
@@ -124,7 +125,7 @@ def apply_head(
         else:
             candidate = prior.decoded_lsb
         pulled = torch.clamp(candidate, low, high) - codes
-        offset = torch.addcmul(offset, weights[:, index : index + 1], pulled)
+        offset = torch.addcmul(offset, weights[index][:, None], pulled)
     if bounded:
         offset = torch.maximum(torch.minimum(offset, w), -w)
 

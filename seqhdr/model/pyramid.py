@@ -57,7 +57,8 @@ def blur_separable(image: Tensor, taps: tuple[float, ...]) -> Tensor:
     # Depthwise convolutions are an order of magnitude faster in channels-last than in the default layout.
     padded = F.pad(image, (radius,) * 4, mode="replicate").contiguous(memory_format=torch.channels_last)
     rows = F.conv2d(padded, kernel, groups=channels)
-    return F.conv2d(rows, kernel.transpose(2, 3), groups=channels)
+    # Back to the layout of the codes: every operation on two layouts at once is several times slower.
+    return F.conv2d(rows, kernel.transpose(2, 3), groups=channels).contiguous()
 
 
 def scale_space(image: Tensor) -> ScaleSpace:

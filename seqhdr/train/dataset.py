@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,6 +31,9 @@ __all__ = ["ClipBatches", "Material", "load_material", "stream_batches", "valida
 _SIZES, _CLIPS, _CHECKS = 1, 2, 4
 # A flow that points outside of every frame: the network then has no warped memory.
 _NOWHERE_PX = 1e6
+# How much a worker steps back. A convolution waits for its slowest thread, so a worker on the same core as one of them
+# costs more than the time it takes.
+_YIELDING = 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,8 +204,10 @@ def _after_first(flow_px: Tensor) -> Tensor:
 
 
 def _be_quiet(worker: int) -> None:
-    """Ctrl-C is the training process's business."""
+    """Ctrl-C is the training process's business, and so are the cores: clips are made in the time it leaves."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(_YIELDING)
 
 
 def _normalised(shares: Sequence[float]) -> list[float]:

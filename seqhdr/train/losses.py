@@ -65,7 +65,7 @@ def offset_miss(
     """
     w = half_width_lsb.view(-1, *[1] * (codes.ndim - 1))
     truth = torch.maximum(torch.minimum(value_lsb - codes, w), -w)
-    return (offset_lsb - truth) * (~clipped) / (2 * w)
+    return (offset_lsb - truth) * ((~clipped).to(offset_lsb.dtype) / (2 * w))
 
 
 def offset(miss: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def offset_stops(miss: Tensor, codes: Tensor, width_stops: Tensor) -> Tensor:
     """
     width = torch.gather(width_stops.clamp_max(_WIDEST_STOPS), 1, codes.flatten(1).long()).view_as(miss)
     frame = (0, *range(2, miss.ndim))
-    return ((miss.abs() * width).mean(dim=frame) / width.mean(dim=frame)).mean()
+    return (miss.abs() * (width / width.mean(dim=frame, keepdim=True))).mean()
 
 
 def offset_gradient(miss: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def offset_gradient(miss: Tensor) -> Tensor:
 
 def gain_miss(gain_stops: Tensor, true_gain_stops: Tensor, clipped: Tensor) -> Tensor:
     """The signed error of the stops above clip, and 0 where the channel is not clipped; all of one shape."""
-    return (gain_stops - true_gain_stops) * clipped
+    return (gain_stops - true_gain_stops) * clipped.to(gain_stops.dtype)
 
 
 def gain(miss: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ def gain_error(miss: Tensor, gain_error_stops: Tensor, clipped: Tensor) -> Tenso
         gain_error_stops: b, (B, T, 1, H, W), positive.
         clipped: bool, the shape of ``miss``.
     """
-    return ((miss.detach().abs() / gain_error_stops + gain_error_stops.log()) * clipped).mean()
+    return ((miss.detach().abs() / gain_error_stops + gain_error_stops.log()) * clipped.to(miss.dtype)).mean()
 
 
 def l1(rgb_log: Tensor, truth_log: Tensor, weight: Tensor | None = None) -> Tensor:

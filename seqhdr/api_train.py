@@ -17,7 +17,8 @@ from seqhdr.pipeline.prepare import PrepareOptions, PrepareReport
 from seqhdr.pipeline.prepare import prepare as prepare_pairs
 from seqhdr.pipeline.synth import SynthOptions
 from seqhdr.pipeline.synth import synth as synth_clips
-from seqhdr.train.config import SceneConfig, TrainConfig, build_config, read_yaml, set_keys
+from seqhdr.train.config import SceneConfig, TrainConfig
+from seqhdr.train.config_file import build_config, read_yaml, set_keys
 from seqhdr.train.loop import TrainResult
 from seqhdr.train.pairs import ClipInfo
 from seqhdr.train.phases import read_runs, train_runs
@@ -129,8 +130,11 @@ def evaluate(
                 hidden.write_text(text)
     if card is not None:
         net = load_model(models[0])
-        measured = {key: numbers[key] for key in ("data", "clips", "frames", "flow")}
-        measured["inputs"] = numbers["models"][0]["inputs"]
+        measured = {
+            f"{'compressed ' if part['compressed'] else ''}{part['encoding']}": part["total"]
+            for part in numbers["models"][0]["inputs"]
+        }
+        measured["how"] = {key: numbers[key] for key in ("data", "clips", "frames", "flow")}
         save_model(card, net.config, net.state_dict(), read_card(models[0]).training, measured)
     return report
 

@@ -161,6 +161,7 @@ def peak_resident() -> float:
 def one_step(net: SeqNet, batch: ClipBatch, config: TrainConfig, recompute: bool) -> None:
     """Print the memory one step adds at its peak, and a digest of the gradients."""
     import hashlib
+
     device = next(net.parameters()).device
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, recompute=recompute, clip_norm=0.0))
     optimizer = torch.optim.SGD(net.parameters(), lr=1.0)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from seqhdr.errors import InputError
-from seqhdr.train.config import TrainConfig, build_config, read_yaml, set_keys
+from seqhdr.train.config import TrainConfig
+from seqhdr.train.config_file import build_config, read_yaml, set_keys
 from seqhdr.train.loop import WEIGHTS, TrainResult, train
 
 __all__ = ["read_runs", "train_runs"]

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from seqhdr.errors import InputError, UnknownNameError, UsageError
-from seqhdr.train.config import DataConfig, LoopConfig, SceneConfig, TrainConfig, build_config, read_yaml, set_keys
+from seqhdr.train.config import DataConfig, LoopConfig, SceneConfig, TrainConfig
+from seqhdr.train.config_file import build_config, read_yaml, set_keys
 from seqhdr.train.phases import read_runs
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "train"

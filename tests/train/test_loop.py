@@ -19,7 +19,8 @@ from seqhdr.errors import OutputExistsError, UsageError
 from seqhdr.model.cards import load_model, read_card
 from seqhdr.train import loop
 from seqhdr.train.checkpoint import peek_progress
-from seqhdr.train.config import TrainConfig, build_config, read_yaml, set_keys
+from seqhdr.train.config import TrainConfig
+from seqhdr.train.config_file import build_config, read_yaml, set_keys
 from seqhdr.train.loop import CHECKPOINT, WEIGHTS, train
 from seqhdr.train.validate import Validation
 

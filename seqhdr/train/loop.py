@@ -66,7 +66,7 @@ def train(
 ) -> TrainResult:
     """Train until the epochs are over, validation stalls for good, or time is up.
 
-    Ctrl-C and SIGTERM let the step end, write a checkpoint, and raise KeyboardInterrupt. Under ``torchrun`` every
+    Ctrl-C and SIGTERM let the step end, write a checkpoint, and raise KeyboardInterrupt; a second one does not wait. Under ``torchrun`` every
     process calls this; the first one writes.
 
     Args:
@@ -279,6 +279,8 @@ def _signals() -> Iterator[list[int]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
+        if len(received) > 1:  # somebody who cannot wait for the step
+            raise KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     # Python hears signals in its main thread only; elsewhere nothing can be noted.

@@ -98,6 +98,22 @@ def test_ten_steps_are_some_and_the_rest_bit_for_bit(tmp_path: Path, whole: Path
     assert rows(whole) == rows(tmp_path)
 
 
+def test_a_second_signal_does_not_wait_for_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[bool] = []
+
+    def stuck(*args: object) -> dict[str, torch.Tensor]:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        ended.append(True)
+        return {}
+
+    monkeypatch.setattr(loop, "train_step", stuck)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings(), tmp_path)
+    assert not ended
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
 def test_signals_are_heard_as_before_afterwards(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     train(settings("train.epochs=1"), tmp_path)

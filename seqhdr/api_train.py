@@ -116,10 +116,16 @@ def evaluate(
         card: write a copy of the model here, with the numbers in its card; only with a single model.
         options: arguments of :func:`seqhdr.pipeline.evaluate.evaluate` by name.
 
-    Errors as there, and UsageError for a card of several models.
+    Errors as there, and UsageError, before anything is measured, for a card of several models, one that would replace
+    its model, and a file in a folder that does not exist.
     """
     if card is not None and len(models) != 1:
         raise UsageError(f"--card takes the numbers of one model, and {len(models)} are given: give one --model")
+    for option, path in (("--json", json_file), ("--markdown", markdown), ("--card", card)):
+        if path is not None and not path.parent.is_dir():
+            raise UsageError(f"{option} {path}: the folder {path.parent} is not there: create it or give another path")
+    if card is not None and card.exists() and Path(models[0]).exists() and card.samefile(models[0]):
+        raise UsageError(f"--card {card}: is the model that is measured: give another path for the copy")
     keep_heap_pages()
     folders = [data] if isinstance(data, (str, Path)) else data
     report = evaluate_models([Path(folder) for folder in folders], models, **options)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seqhdr import api_train
 from seqhdr.media.exr import write_exr
 from seqhdr.train import loop, synthetic
 from seqhdr.train.panorama import Panorama
@@ -45,7 +46,9 @@ def sets(*words: str) -> list[str]:
 @pytest.fixture
 def clips(seqhdr: CommandLine, tmp_path: Path) -> Path:
     folder = tmp_path / "clips"
-    ran = seqhdr("synth", "procedural:3", "-o", folder, "--clips", 3, "--frames", 3, "--size", "64x48", "-q")
+    # Of two scenes, since one is held back for validation.
+    places = ("procedural:1", "procedural:3")
+    ran = seqhdr("synth", *places, "-o", folder, "--clips", 3, "--frames", 3, "--size", "64x48", "-q")
     assert (ran.code, ran.out) == (0, "")
     return folder
 
@@ -144,6 +147,7 @@ def test_a_run_out_of_time_says_how_to_go_on(seqhdr: CommandLine, tmp_path: Path
     [
         (("synth", "procedural:1", "--size", "wide"), 2, "write it as width x height"),
         (("synth", "procedural:x"), 2, "write procedural:SEED with a number"),
+        (("synth", "procedural:1", "-o", "/dev/null/out"), 2, "cannot become a folder"),
         (("synth", "nowhere"), 3, "there is no such folder or file"),
         (("synth", "procedural:1", "--set", "degrade.jpg_share=1"), 2, "did you mean degrade.jpeg_share"),
         (("synth", "procedural:1", "--set", "camera"), 2, "write it as section.key=value"),
@@ -159,7 +163,7 @@ def test_a_run_out_of_time_says_how_to_go_on(seqhdr: CommandLine, tmp_path: Path
 def test_what_cannot_be_done_is_one_sentence(
     seqhdr: CommandLine, tmp_path: Path, words: tuple[str, ...], code: int, sentence: str
 ) -> None:
-    ran = seqhdr(*words, "-o", tmp_path / "out")
+    ran = seqhdr(*words, *(() if "-o" in words else ("-o", tmp_path / "out")))
     assert ran.code == code
     assert sentence in ran.err
     assert len(ran.err.strip().splitlines()) == 1
@@ -173,3 +177,27 @@ def test_eval_refuses_what_it_cannot_measure(seqhdr: CommandLine, tmp_path: Path
     ran = seqhdr("eval", clips, "--model", "s", "--model", "s", "--card", tmp_path / "x.safetensors")
     assert ran.code == 2
     assert "--card takes the numbers of one model" in ran.err
+
+
+@pytest.mark.parametrize("option", ["--json", "--markdown", "--card"])
+def test_eval_knows_before_it_measures_where_its_numbers_cannot_go(
+    seqhdr: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setattr(api_train, "evaluate_models", lambda *args, **options: pytest.fail("was measured"))
+    ran = seqhdr("eval", tmp_path, option, tmp_path / "nowhere" / "x.safetensors")
+    assert ran.code == 2
+    assert f"{option} {tmp_path}/nowhere/x.safetensors: the folder {tmp_path}/nowhere is not there" in ran.err
+    assert len(ran.err.strip().splitlines()) == 1
+
+
+def test_eval_does_not_replace_the_model_it_measures(
+    seqhdr: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_train, "evaluate_models", lambda *args, **options: pytest.fail("was measured"))
+    model = tmp_path / "m.safetensors"
+    model.write_text("weights")
+    (tmp_path / "sub").mkdir()
+    ran = seqhdr("eval", tmp_path, "--model", model, "--card", tmp_path / "sub" / ".." / "m.safetensors")
+    assert ran.code == 2
+    assert "is the model that is measured: give another path" in ran.err
+    assert model.read_text() == "weights"

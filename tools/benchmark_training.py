@@ -36,7 +36,8 @@ from seqhdr.model.net import SeqNet
 from seqhdr.model.source import log_width_table
 from seqhdr.train.batch import ClipBatch
 from seqhdr.train.config import TrainConfig
-from seqhdr.train.dataset import ClipBatches, Material, load_material, stream_batches
+from seqhdr.train.dataset import ClipBatches, stream_batches
+from seqhdr.train.material import Material, load_material
 from seqhdr.train.phases import read_runs
 from seqhdr.train.step import train_step
 

@@ -23,7 +23,8 @@ from seqhdr.model.device import choose_device
 from seqhdr.model.heap import keep_heap_pages
 from seqhdr.train.batch import ClipBatch
 from seqhdr.train.config import DataConfig, SceneConfig
-from seqhdr.train.dataset import ClipBatches, load_material, stream_batches
+from seqhdr.train.dataset import ClipBatches, stream_batches
+from seqhdr.train.material import load_material
 from seqhdr.train.parallel import World
 
 # What is faster than this is not learnt from (Teed and Deng 2020 leave out the same).

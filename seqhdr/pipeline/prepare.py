@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from seqhdr.errors import FramesFailedError, InputError, OutputExistsError, Shot
 from seqhdr.media.atomic import whole_file
 from seqhdr.train.linear import Material, find_material, read_linear
 from seqhdr.train.pair_stats import PairStats, luminance
-from seqhdr.train.pairs import ClipInfo, encode_truth, find_clips, write_clip_info, write_pair
+from seqhdr.train.pairs import ClipInfo, find_clips, make_folder, remove_clip, write_clip_info, write_pair
 from seqhdr.train.split import SHARES, SPLITS, split_scenes
 
 __all__ = ["PrepareOptions", "PrepareReport", "prepare"]
@@ -69,7 +70,7 @@ class PrepareOptions:
             raise UsageError(f"--bit-depth {self.bit_depth!r} is unknown: choose half or float")
         if not abs(self.exposure_stops) <= 32:
             raise UsageError(f"--exposure is {self.exposure_stops:g} stops: give a number from -32 to 32")
-        if self.output.exists() and not self.output.is_dir():
+        if os.path.exists(self.output) and not os.path.isdir(self.output):
             raise UsageError(f"{self.output}: is a file, and the output must be a folder: give another -o")
 
 
@@ -142,13 +143,13 @@ def prepare(
 
 def _make_way(options: PrepareOptions, names: set[str]) -> None:
     """Refuse an output that holds clips, or remove the files of those that this run replaces."""
+    make_folder(options.output)
     folders = [options.output / split for split in SPLITS]
     existing = [clip for one in folders if any(one.glob("*/clip.json")) for clip in find_clips(one)]
     if existing and not options.overwrite:
         raise OutputExistsError(
             f"{options.output}: holds {len(existing)} clips already: use --overwrite to replace them, or another -o"
         )
-    _make_folder(options.output)
     if existing:
         # Until the new ones are known, none are better than those of other clips.
         with suppress(OSError):
@@ -156,22 +157,7 @@ def _make_way(options: PrepareOptions, names: set[str]) -> None:
     for clip in existing:
         # Also those of other names: a clip that stayed behind could show a scene that now is in another split.
         if clip.made.get("by") == _MAKER or clip.name in names:
-            _remove(clip)
-
-
-def _remove(clip: ClipInfo) -> None:
-    """Delete the files of a clip that its description names, and the folders that are empty then."""
-    try:
-        # The description first: what is interrupted from here on does not count as a clip.
-        (clip.folder / "clip.json").unlink()
-        for kind in ("input", "truth", "flow"):
-            for frame in clip.frames:
-                clip.path(kind, frame).unlink(missing_ok=True)
-    except OSError as error:
-        raise UsageError(f"{clip.folder}: cannot be replaced ({error.strerror}): give another -o") from None
-    for folder in (*(clip.folder / kind for kind in ("input", "truth", "flow")), clip.folder):
-        with suppress(OSError):
-            folder.rmdir()
+            remove_clip(clip)
 
 
 def _write_clip(
@@ -197,7 +183,7 @@ def _write_clip(
             made = {"by": _MAKER, "source": source, "input_space": space.name, "exposure_stops": round(stops, 6)}
             info = ClipInfo(target, one.frames, *size, encoding.name, 0.5, one.scene, made=made)
             for kind in ("input", "truth"):
-                _make_folder(target / kind)
+                make_folder(target / kind)
         elif size != (info.width, info.height):
             raise ShotError(
                 f"{path}: is {size[0]}x{size[1]}, the frames before it are {info.width}x{info.height}: "
@@ -206,8 +192,7 @@ def _write_clip(
         rgb_lin = rgb_lin * 2.0**stops
         planes = (encoding.encode(rgb_lin) * 255).round().clamp(0, 255).byte().permute(1, 2, 0)
         codes = np.ascontiguousarray(planes.numpy())
-        write_pair(info, frame, codes, rgb_lin, float_truth=float_truth)
-        rgb_log = encode_truth(rgb_lin, encoding, float_truth=float_truth)
+        rgb_log = write_pair(info, frame, codes, rgb_lin, float_truth=float_truth)
         stats.count(codes, rgb_log, luminance(rgb_lin, encoding), repaired)
     if info is None:
         raise ValueError(f"got material {one.name} without frames, expected at least one")
@@ -226,13 +211,6 @@ def _stops_to_grey(rgb_lin: Tensor) -> float:
     brightest = rgb_lin.amax(dim=0)
     lit = brightest[brightest > 0]
     return math.log2(_MIDDLE_GREY / float(lit.median())) if len(lit) else 0.0
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot become a folder ({error.strerror}): give another -o") from None
 
 
 def _write_stats(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +13,25 @@ import numpy as np
 import torch
 
 from seqhdr.color.encodings import get_encoding
-from seqhdr.errors import OutputExistsError, UnknownNameError, UsageError
+from seqhdr.errors import InputError, OutputExistsError, UnknownNameError, UsageError
 from seqhdr.train.config import SceneConfig
-from seqhdr.train.pairs import ClipInfo, truth_to_light, write_clip_info, write_pair
+from seqhdr.train.pairs import (
+    ClipInfo,
+    find_clips,
+    make_folder,
+    remove_clip,
+    truth_to_light,
+    write_clip_info,
+    write_pair,
+)
 from seqhdr.train.panorama import Panorama
 from seqhdr.train.synthetic import SyntheticClip, find_panoramas, make_clip, open_panorama
 
 __all__ = ["SynthOptions", "synth"]
 
 _FIRST_FRAME = 1001
+# What clip.json says made the clip.
+_MAKER = "seqhdr synth"
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class SynthOptions:
         width, height: of the frames, in pixels.
         seed: the same seed makes the same bytes.
         bit_depth: of the truth, ``half`` or ``float``.
-        overwrite: replace clips that exist.
+        overwrite: replace the clips of an earlier run, all of them.
 
     Raises:
         UsageError: a count below 1.
@@ -58,7 +70,7 @@ class SynthOptions:
             raise UsageError(f"--seed is {self.seed}: give 0 or more")
         if self.bit_depth not in ("half", "float"):
             raise UnknownNameError("value of --bit-depth", self.bit_depth, ("half", "float"))
-        if self.output.exists() and not self.output.is_dir():
+        if os.path.exists(self.output) and not os.path.isdir(self.output):
             raise UsageError(f"{self.output}: is a file, and the output must be a folder: give another -o")
 
 
@@ -82,13 +94,12 @@ def synth(
     Raises:
         ShotError: no panoramas.
         FrameError: a panorama that cannot be read.
+        UsageError: the output cannot be made.
         OutputExistsError: the folder holds clips already.
         FramesFailedError: a file could not be written; the clips before it are whole.
     """
     panoramas = find_panoramas(places)
-    existing = next(iter(sorted(options.output.glob("*/clip.json"))), None)
-    if existing is not None and not options.overwrite:
-        raise OutputExistsError(f"{existing.parent}: exists already: use --overwrite, or choose another -o")
+    _make_way(options)
     written: dict[int, ClipInfo] = {}
     for place, name in enumerate(panoramas[: options.clips]):
         panorama = open_panorama(name)
@@ -98,14 +109,27 @@ def synth(
     return tuple(written[number] for number in sorted(written))
 
 
+def _make_way(options: SynthOptions) -> None:
+    """Refuse an output that holds clips, or remove the files of those that an earlier run made."""
+    make_folder(options.output)
+    for path in sorted(options.output.glob("*/clip.json")):
+        if not options.overwrite:
+            raise OutputExistsError(f"{path.parent}: exists already: use --overwrite, or choose another -o")
+        # A description that cannot be read does not say that the clip is ours.
+        with suppress(InputError):
+            clip = find_clips(path.parent)[0]
+            if clip.made.get("by") == _MAKER:
+                remove_clip(clip)
+
+
 def _write(number: int, panorama: Panorama, options: SynthOptions, scene: SceneConfig) -> ClipInfo:
     # The number alone decides the clip: more clips, or another panorama's file, leave the others as they are.
     rng = np.random.default_rng((options.seed, number))
     made = make_clip(panorama, scene, rng, options.frames, options.height, options.width)
     info = _describe(number, panorama, made, options)
-    (info.folder / "clip.json").unlink(missing_ok=True)  # until all its frames are there again
+    remove_clip(info)  # what somebody else has under this name does not count until all frames are there again
     for kind in ("input", "truth", "flow"):
-        (info.folder / kind).mkdir(parents=True, exist_ok=True)
+        make_folder(info.folder / kind)
     encoding = get_encoding(info.encoding)
     for index, frame in enumerate(info.frames):
         value, stops = (
@@ -136,5 +160,5 @@ def _describe(number: int, panorama: Panorama, made: SyntheticClip, options: Syn
         half_width_lsb=made.degraded.half_width_lsb,
         scene=panorama.name,
         has_flow=True,
-        made={"seed": options.seed, "number": number, **made.made},
+        made={"by": _MAKER, "seed": options.seed, "number": number, **made.made},
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from seqhdr.errors import UsageError
 from seqhdr.quality.strata import Table
+from seqhdr.train.folder import BOARD, LOG
 
 __all__ = ["Board", "before_after"]
 
@@ -33,7 +34,7 @@ class Board:
     """
 
     def __init__(self, folder: Path, *, tensorboard: bool, step: int = 0) -> None:
-        self._log = folder / "log.jsonl"
+        self._log = folder / LOG
         kept = self._log.read_text().splitlines() if step and self._log.exists() else []
         self._log.write_text("".join(f"{line}\n" for line in kept if _step(line) <= step))
         self._writer: Any = None
@@ -46,7 +47,7 @@ class Board:
                     "or --set train.tensorboard=false"
                 ) from error
             # What other sittings wrote from that step on, TensorBoard forgets.
-            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+            self._writer = SummaryWriter(str(folder / BOARD), purge_step=step + 1)
 
     def row(self, kind: str, step: int, numbers: dict[str, float]) -> None:
         """Write numbers down, under ``kind/name`` in TensorBoard."""

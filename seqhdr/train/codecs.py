@@ -12,9 +12,8 @@ from seqhdr.errors import UsageError
 
 __all__ = ["h264", "jpeg"]
 
-# libswscale: bicubic (4), chroma of every pixel (0x2000, 0x4000), rounding to nearest (0x40000). Its default repeats
-# chroma and cuts products down, which darkens R, G and B by about 1, 1.5 and 1 code; that is no part of H.264.
-_TRUE_COLOURS = 4 | 0x2000 | 0x4000 | 0x40000
+# ITU-R BT.601: luma's share of red and blue.
+_RED, _BLUE = 0.299, 0.114
 
 
 def jpeg(codes: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
@@ -51,8 +50,10 @@ def jpeg(codes: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
 def h264(codes: NDArray[np.uint8], crf: int) -> NDArray[np.uint8]:
     """The frames as one H.264 stream, 8 bits, 4:2:0, limited range, and decoded again.
 
-    One thread, so the same frames give the same bytes anywhere. Odd sizes are made even by repeating the last row or
-    column, which is cut off again.
+    One thread, so the same frames give the same bytes anywhere. Colours are converted here (BT.601, chroma in the
+    middle of its four pixels, rounded to nearest): libswscale's quick ways darken R, G and B by about 1, 1.5 and 1
+    code, and its accurate ones were found to depend on what lay in memory before. Odd sizes are made even by repeating
+    the last row or column, which is cut off again.
 
     Args:
         codes: (T, H, W, 3) RGB.
@@ -68,7 +69,6 @@ def h264(codes: NDArray[np.uint8], crf: int) -> NDArray[np.uint8]:
     _check(codes)
     try:
         import av
-        from av.video.reformatter import VideoReformatter
     except ImportError as error:
         raise UsageError("H.264 degradation needs PyAV: pip install 'seqhdr[train]'") from error
     height, width = codes.shape[1:3]
@@ -79,23 +79,45 @@ def h264(codes: NDArray[np.uint8], crf: int) -> NDArray[np.uint8]:
     encoder.options = {"crf": str(crf), "preset": "veryfast"}
     decoder = av.CodecContext.create("h264", "r")
     decoder.thread_count = 1
-    to_yuv, to_rgb, packets = VideoReformatter(), VideoReformatter(), []
+    packets = []
     for time, rgb in enumerate(padded):
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
-        picture = to_yuv.reformat(picture, format="yuv420p", interpolation=_TRUE_COLOURS)
+        picture = av.VideoFrame.from_ndarray(_to_yuv420(rgb), format="yuv420p")
         picture.pts = time
         packets += encoder.encode(picture)
     packets += encoder.encode(None)
     pictures = [picture.to_ndarray() for packet in (*packets, None) for picture in decoder.decode(packet)]
     if len(pictures) != len(codes):
         raise ValueError(f"H.264: got {len(pictures)} frames back, expected {len(codes)}")
-    out = np.empty_like(codes)
-    for time, yuv in enumerate(pictures):
-        # A fresh frame carries no mark of where chroma sits; by the decoder's mark it would move by half a pixel.
-        picture = av.VideoFrame.from_ndarray(yuv, format="yuv420p")
-        rgb = to_rgb.reformat(picture, format="rgb24", interpolation=_TRUE_COLOURS).to_ndarray()
-        out[time] = rgb[:height, :width]
-    return out
+    return np.stack([_from_yuv420(np.asarray(yuv, np.uint8))[:height, :width] for yuv in pictures])
+
+
+def _to_yuv420(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) of even sides → (H·3/2, W) planes of Y, Cb and Cr in limited range."""
+    red, green, blue = np.moveaxis(rgb.astype(np.float32), -1, 0)
+    luma = _RED * red + (1 - _RED - _BLUE) * green + _BLUE * blue
+    chroma = ((blue - luma) / (2 - 2 * _BLUE), (red - luma) / (2 - 2 * _RED))
+    height, width = luma.shape
+    quarters = [c.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3)) * (224 / 255) + 128 for c in chroma]
+    planes = np.concatenate([luma.ravel() * (219 / 255) + 16, *(q.ravel() for q in quarters)])
+    return _codes(planes).reshape(height * 3 // 2, width)
+
+
+def _from_yuv420(yuv: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The way back, chroma enlarged cubically between its places."""
+    width = yuv.shape[1]
+    height = yuv.shape[0] * 2 // 3
+    luma = (yuv[:height].astype(np.float32) - 16) * (255 / 219)
+    quarters = yuv[height:].reshape(2, height // 2, width // 2).astype(np.float32)
+    blueish, reddish = (
+        cv2.resize((q - 128) * (255 / 224), (width, height), interpolation=cv2.INTER_CUBIC) for q in quarters
+    )
+    red, blue = luma + (2 - 2 * _RED) * reddish, luma + (2 - 2 * _BLUE) * blueish
+    green = (luma - _RED * red - _BLUE * blue) / (1 - _RED - _BLUE)
+    return _codes(np.stack((red, green, blue), axis=-1))
+
+
+def _codes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.asarray(np.rint(values).clip(0, 255), np.uint8)
 
 
 def _check(codes: NDArray[np.uint8]) -> None:

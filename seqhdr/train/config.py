@@ -103,7 +103,7 @@ class DataConfig:
         for name in ("validation_clips", "validation_size", "prefetch"):
             if getattr(self, name) < 1:
                 raise UsageError(f"data.{name} is {getattr(self, name)}: give 1 or more")
-        for name in ("workers", "cache_mb"):
+        for name in ("workers", "cache_mb", "validation_seed"):
             if getattr(self, name) < 0:
                 raise UsageError(f"data.{name} is {getattr(self, name)}: give 0 or more")
         if not 0 <= self.clips_share <= 1:
@@ -134,7 +134,7 @@ class LoopConfig:
         back_frames: frames through which gradients run back (truncated back-propagation); 0 is the whole clip.
         memory_drop: share of frames at which the memory is dropped.
         precision: ``auto`` (bfloat16 on GPUs that have it), ``float32`` or ``bfloat16``. The head is float32 always.
-        compile: ``off``, or a backend of torch.compile: ``inductor``, ``aot_eager``.
+        compile: ``off``, or a backend of torch.compile: ``inductor``; ``aot_eager`` and ``eager`` for finding faults.
         recompute: gradient checkpointing, frame by frame.
         checkpoint_minutes: minutes between two checkpoints inside an epoch; one is also written at its end.
         minutes: stop after so many, to be resumed; 0 has no limit.
@@ -177,10 +177,12 @@ class LoopConfig:
         for name in ("epochs", "steps_per_epoch", "accumulate", "log_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"train.{name} is {getattr(self, name)}: give 1 or more")
-        for name in ("warmup_steps", "plateau_patience", "stop_patience", "back_frames", "weight_decay"):
+        counts = ("seed", "warmup_steps", "plateau_patience", "stop_patience", "back_frames")
+        for name in (*counts, "weight_decay", "clip_norm", "checkpoint_minutes", "minutes"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"train.{name} is {getattr(self, name)}: give 0 or more")
-        known = {"schedule": ("plateau", "cosine", "constant"), "precision": ("auto", "float32", "bfloat16")}
+        known: dict[str, tuple[str, ...]] = {"compile": ("off", "inductor", "aot_eager", "eager")}
+        known |= {"schedule": ("plateau", "cosine", "constant"), "precision": ("auto", "float32", "bfloat16")}
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise UnknownNameError(f"train.{name}", getattr(self, name), values)
@@ -211,3 +213,15 @@ class TrainConfig:
     scene: SceneConfig = field(default_factory=SceneConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     train: LoopConfig = field(default_factory=LoopConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that make no network.
+
+        Raises:
+            UsageError: fewer than two levels, or a level without channels or blocks.
+        """
+        model = self.model
+        if len(model.channels) < 2 or min(model.channels) < 1:
+            raise UsageError(f"model.channels is {list(model.channels)}: give two or more numbers of 1 or more")
+        if model.blocks < 1:
+            raise UsageError(f"model.blocks is {model.blocks}: give 1 or more")

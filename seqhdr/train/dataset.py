@@ -6,7 +6,6 @@ import dataclasses
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,17 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from seqhdr.errors import ShotError
 from seqhdr.model.motion import FlowEstimator, make_flow
 from seqhdr.train.batch import ClipBatch, stack_clips
-from seqhdr.train.config import DataConfig, SceneConfig
-from seqhdr.train.pairs import ClipInfo, find_clips
-from seqhdr.train.panorama import Panorama
-from seqhdr.train.sources import ClipSource, PairSource, PanoramaSource
-from seqhdr.train.split import split_scenes
-from seqhdr.train.synthetic import find_panoramas, open_panorama
+from seqhdr.train.config import DataConfig
+from seqhdr.train.material import Material
+from seqhdr.train.sources import ClipSource
 
-__all__ = ["ClipBatches", "Material", "load_material", "stream_batches", "validation_batches"]
+__all__ = ["ClipBatches", "stream_batches", "validation_batches"]
 
 # What random numbers are for: they must differ between training and validation although the seeds may not.
 _SIZES, _CLIPS, _CHECKS = 1, 2, 4
@@ -34,70 +29,6 @@ _NOWHERE_PX = 1e6
 # How much a worker steps back. A convolution waits for its slowest thread, so a worker on the same core as one of them
 # costs more than the time it takes.
 _YIELDING = 15
-
-
-@dataclasses.dataclass(frozen=True)
-class Material:
-    """What there is to learn from, and apart from it what there is to validate on.
-
-    Attributes:
-        training, validation: sources with the share of the clips each gives.
-        names: panoramas and clips of the training part, for the model's card.
-    """
-
-    training: tuple[tuple[ClipSource, float], ...]
-    validation: tuple[tuple[ClipSource, float], ...]
-    names: tuple[str, ...]
-
-
-def load_material(data: DataConfig, scene: SceneConfig) -> Material:
-    """Open panoramas and pairs, and hold back whole scenes for validation.
-
-    Raises:
-        ShotError: a folder holds nothing that can be used.
-        FrameError: a panorama cannot be read.
-    """
-    training: list[tuple[ClipSource, float]] = []
-    validation: list[tuple[ClipSource, float]] = []
-    names: list[str] = []
-    share = data.clips_share if data.panoramas and data.clips else float(bool(data.clips))
-    if data.panoramas:
-        panoramas = [open_panorama(place) for place in find_panoramas(data.panoramas)]
-        # By name and not by path, which is another one on another machine.
-        shares = (1 - data.validation_share, data.validation_share, 0.0)
-        held_back = split_scenes([panorama.name for panorama in panoramas], shares)
-        parts: dict[str, list[Panorama]] = {"train": [], "val": []}
-        for panorama in panoramas:
-            parts[held_back[panorama.name]].append(panorama)
-        training.append((PanoramaSource(parts["train"], scene), 1 - share))
-        # A single panorama has to serve for both; the clips differ all the same.
-        validation.append((PanoramaSource(parts["val"] or parts["train"], scene), 1 - share))
-        names += [panorama.name for panorama in parts["train"]]
-    if data.clips:
-        learn, check = _split_clips(data.clips)
-        for clips, sources in ((learn, training), (check or learn, validation)):
-            remake, cache_mb = data.remake_input, data.cache_mb
-            sources.append((PairSource(clips, scene, data.frames, remake=remake, cache_mb=cache_mb), share))
-        names += [clip.name for clip in learn]
-    return Material(tuple(training), tuple(validation), tuple(names))
-
-
-def _split_clips(folders: Sequence[str]) -> tuple[list[ClipInfo], list[ClipInfo]]:
-    learn: list[ClipInfo] = []
-    check: list[ClipInfo] = []
-    for folder in folders:
-        path = Path(folder)
-        if (path / "train").is_dir():
-            learn += find_clips(path / "train")
-            check += find_clips(path / "val") if (path / "val").is_dir() and any((path / "val").iterdir()) else ()
-            continue
-        clips = find_clips(path)
-        parts = split_scenes({clip.scene for clip in clips}, (0.9, 0.1, 0.0))
-        learn += [clip for clip in clips if parts[clip.scene] == "train"]
-        check += [clip for clip in clips if parts[clip.scene] == "val"]
-    if not learn:
-        raise ShotError(f"{', '.join(folders)}: no clips to train on: make more scenes with 'seqhdr prepare'")
-    return learn, check
 
 
 class ClipBatches(Dataset[ClipBatch]):

@@ -51,7 +51,8 @@ def find_material(folder: Path, leave_out: Path | None = None) -> tuple[Material
     Files that differ only in the number before their extension are a sequence; where it has a gap, each side is a
     clip of its own. A file without such a number, or with the only one, is a still. Clips are named after the
     folders they lie in and their files. The scene is the topmost folder below ``folder``; what lies in ``folder``
-    itself is a scene of its own. Hidden files and folders are skipped.
+    itself is a scene of its own. Hidden files and folders are skipped, and clips that are training pairs already: what
+    lies in a folder with a ``clip.json``, and below it.
 
     Args:
         folder: where to look.
@@ -61,11 +62,18 @@ def find_material(folder: Path, leave_out: Path | None = None) -> tuple[Material
         At least one, folder by folder.
 
     Raises:
-        ShotError: the folder is not there or cannot be listed, or there is no such file.
+        ShotError: the folder is not there or cannot be listed, or there is no such file, or only in clips.
     """
     if not folder.is_dir():
         raise ShotError(f"{folder}: there is no such folder: give the folder that holds the EXR sequences or stills.")
-    found = [one for directory, names in _listings(folder, leave_out) for one in _in_folder(folder, directory, names)]
+    clips: list[Path] = []
+    listings = _listings(folder, leave_out, clips)
+    found = [one for directory, names in listings for one in _in_folder(folder, directory, names)]
+    if not found and clips:
+        raise ShotError(
+            f"{folder}: holds only clips that are training pairs already, like {clips[0]}: "
+            "give the folder to train or eval as it is."
+        )
     if not found:
         kinds = " or ".join(LINEAR_EXTENSIONS)
         raise ShotError(f"{folder}: holds no linear material ({kinds} files, also in its folders): check the path.")
@@ -103,14 +111,21 @@ def read_linear(path: Path) -> tuple[NDArray[np.float32], int]:
     return np.nan_to_num(np.ascontiguousarray(rgb), nan=0.0, posinf=_LARGEST, neginf=-_LARGEST), repaired
 
 
-def _listings(folder: Path, leave_out: Path | None) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder with the names of its linear files; links are followed, each folder comes once."""
+def _listings(folder: Path, leave_out: Path | None, clips: list[Path]) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder with the names of its linear files; links are followed, each folder comes once.
+
+    Folders of finished clips are put into ``clips`` instead.
+    """
 
     def refused(error: OSError) -> None:
         raise ShotError(f"{error.filename}: cannot be listed ({error.strerror}): change its mode or owner.")
 
     seen = {os.path.realpath(one) for one in (folder, leave_out) if one is not None}
     for where, below, files in os.walk(folder, followlinks=True, onerror=refused):
+        if "clip.json" in files:
+            clips.append(Path(where))
+            below.clear()
+            continue
         kept = []
         for name in sorted(below):
             real = os.path.realpath(os.path.join(where, name))

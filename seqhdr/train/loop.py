@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -27,18 +28,16 @@ from seqhdr.train.batch import ClipBatch
 from seqhdr.train.board import Board
 from seqhdr.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from seqhdr.train.config import TrainConfig
-from seqhdr.train.dataset import ClipBatches, Material, load_material, stream_batches, validation_batches
+from seqhdr.train.dataset import ClipBatches, stream_batches, validation_batches
+from seqhdr.train.folder import CHECKPOINT, WEIGHTS, remove_run
+from seqhdr.train.material import Material, load_material
+from seqhdr.train.pairs import make_folder
 from seqhdr.train.parallel import World, any_of, from_first, join_world
 from seqhdr.train.perceptual import load_lpips
 from seqhdr.train.step import add_means, computes_in_bfloat16, learning_rate, train_step
 from seqhdr.train.validate import validate
 
-__all__ = ["CHECKPOINT", "WEIGHTS", "TrainResult", "train"]
-
-#: Everything needed to go on, inside the folder of a run.
-CHECKPOINT = "last.checkpoint.safetensors"
-#: The weights with the lowest validation loss, a model that ``seqhdr run --model`` takes.
-WEIGHTS = "best.safetensors"
+__all__ = ["TrainResult", "train"]
 
 OnRow = Callable[[str, int, dict[str, float]], None]
 
@@ -63,18 +62,21 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     on_row: OnRow = lambda kind, step, numbers: None,
+    world: World | None = None,
 ) -> TrainResult:
     """Train until the epochs are over, validation stalls for good, or time is up.
 
-    Ctrl-C and SIGTERM let the step end, write a checkpoint, and raise KeyboardInterrupt; a second one does not wait. Under ``torchrun`` every
-    process calls this; the first one writes.
+    Ctrl-C and SIGTERM let the step end, write a checkpoint, and raise KeyboardInterrupt; a second one does not wait.
+    Under ``torchrun`` every process calls this; the first one writes.
 
     Args:
         config: everything that decides the result.
         folder: for checkpoint, weights and log; it is created.
-        resume: go on from the checkpoint in the folder; without one, begin.
-        overwrite: begin anew although the folder holds a run.
+        resume: go on from the checkpoint in the folder; without one, begin. Learning rate, weight decay and schedule
+            are those of ``config``; where what validation measures has changed, its record begins anew.
+        overwrite: begin anew; what the folder holds of an earlier run is removed.
         on_row: told of the rows of the log.
+        world: the processes to train with, where the caller has joined them; None joins what ``torchrun`` has started.
 
     Raises:
         OutputExistsError: the folder holds a run, and it is to be neither resumed nor overwritten.
@@ -83,9 +85,12 @@ def train(
     """
     keep_heap_pages()
     loop = config.train
-    with join_world(loop.device) as world, _signals() as stopped:
+    with ExitStack() as stack:
+        world = world or stack.enter_context(join_world(loop.device))
+        stopped = stack.enter_context(_signals())
         run = _Run(config, folder, world, on_row)
         run.begin(resume=resume, overwrite=overwrite)
+        interrupted = False
         if not run.progress.finished:
             group = loop.accumulate * world.size
             batches = ClipBatches(run.material.training, config.data, loop.seed, group)
@@ -97,13 +102,14 @@ def train(
                     run.log()
                 if run.progress.step % loop.steps_per_epoch == 0:
                     run.end_epoch()
-                if stop := any_of(world, bool(stopped) or run.out_of_time):
+                # Asked of all processes, so that all of them leave the loop in the same step.
+                interrupted = any_of(world, bool(stopped))
+                if interrupted or any_of(world, run.out_of_time):
                     run.keep()
-                if stop:
                     break
                 run.keep_now_and_then()
         run.close()
-        if stopped:
+        if interrupted:
             raise KeyboardInterrupt
         return TrainResult(folder, run.progress.step, run.progress.best, run.progress.finished)
 
@@ -135,20 +141,20 @@ class _Run:
             raise OutputExistsError(
                 f"{self.folder}: holds a run already: --resume it, --overwrite it, or choose another -o"
             )
+        if overwrite and self.world.first:
+            remove_run(self.folder)
         if resume and checkpoint.exists():
-            self.progress, _ = load_checkpoint(checkpoint, self.net, self.average, self.optimizer)
-            if self.progress.plateau:
-                self.plateau.load_state_dict(self.progress.plateau)
-            # A run that had come to its end goes on where it was given more epochs since.
-            stalled = 0 < loop.stop_patience <= self.progress.stale
-            finished = self.progress.step >= self.total_steps or stalled
-            self.progress = dataclasses.replace(self.progress, finished=finished)
+            self._go_on(checkpoint)
+        if self.progress.step != from_first(self.world, self.progress.step):
+            raise UsageError(
+                f"{self.folder}: the processes see different checkpoints there: give an -o that all machines share"
+            )
         if not self.progress.finished:
             self.material = load_material(self.config.data, self.config.scene)
             if self.config.loss.lpips > 0:
                 self.perceptual = load_lpips(self.config.loss.lpips_backbone).to(self.world.device)
             if self.world.first:
-                self.folder.mkdir(parents=True, exist_ok=True)
+                make_folder(self.folder)
                 self.checks = validation_batches(self.material, self.config.data)
                 self.board = Board(self.folder, tensorboard=loop.tensorboard, step=self.progress.step)
         if loop.compile != "off":
@@ -158,6 +164,26 @@ class _Run:
         computes_in_bfloat16(loop.precision, self.world.device)  # refuse now what the first step would refuse
         self.started = self.begun = self.logged = self.saved = time.monotonic()
         self.waited, self.steps, self.sums = 0.0, 0, dict[str, Tensor]()
+
+    def _go_on(self, checkpoint: Path) -> None:
+        """Take up a run, with the learning rate, weight decay and schedule of this configuration."""
+        loop = self.config.train
+        progress, before = load_checkpoint(checkpoint, self.net, self.average, self.optimizer)
+        if progress.plateau:
+            self.plateau.load_state_dict(progress.plateau)
+        self.plateau.factor, self.plateau.patience = loop.plateau_factor, loop.plateau_patience
+        for group in self.optimizer.param_groups:
+            group["weight_decay"] = loop.weight_decay
+            if before["train"]["lr"] != loop.lr:
+                group["lr"] = loop.lr
+        # As JSON, which is how the old one comes back.
+        now = json.loads(json.dumps(dataclasses.asdict(self.config)))
+        if any(now[part] != before[part] for part in ("loss", "data", "scene")):
+            self.plateau._reset()
+            progress = dataclasses.replace(progress, best=None, stale=0)
+        # A run that had come to its end goes on where it was given more epochs since.
+        finished = progress.step >= self.total_steps or 0 < loop.stop_patience <= progress.stale
+        self.progress = dataclasses.replace(progress, finished=finished)
 
     def step(self, stream: Iterator[ClipBatch]) -> None:
         """Take the next batches and learn from them."""
@@ -183,12 +209,8 @@ class _Run:
         row = {name: float(value) / self.steps for name, value in self.sums.items()}
         row |= {"lr": self.optimizer.param_groups[0]["lr"]}
         row |= {"steps_per_s": self.steps / (now - self.logged), "data_wait": self.waited / (now - self.logged)}
+        self._check(row["loss"])
         self._write("train", row)
-        if not math.isfinite(row["loss"]):
-            raise UsageError(
-                f"{self.folder}: the loss is {row['loss']} at step {self.progress.step}: "
-                "go on from the last checkpoint with --resume and a lower train.lr"
-            )
         self.waited, self.steps, self.sums, self.logged = 0.0, 0, {}, now
 
     def end_epoch(self) -> None:
@@ -197,6 +219,7 @@ class _Run:
         if self.board is not None:
             found = validate(self.average, self.checks, self.config.loss, self.world.device, self.perceptual)
             loss = found.loss
+            self._check(loss)
             self._write("validation", {"loss": loss})
             self.board.strata(self.progress.step, found.tables)
             self.board.picture("before, after, truth", self.progress.step, found.picture)
@@ -212,6 +235,13 @@ class _Run:
             self.plateau.step(loss)
         self.logged = time.monotonic()
         self.keep()
+
+    def _check(self, loss: float) -> None:
+        if math.isfinite(loss):
+            return
+        kept = (self.folder / CHECKPOINT).exists()
+        way = "go on from the last checkpoint with --resume and" if kept else "begin again with"
+        raise UsageError(f"{self.folder}: the loss is {loss} at step {self.progress.step}: {way} a lower train.lr")
 
     @property
     def out_of_time(self) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,9 @@ __all__ = [
     "encode_truth",
     "find_clips",
     "light_to_truth",
+    "make_folder",
     "read_pair",
+    "remove_clip",
     "truth_to_light",
     "write_clip_info",
     "write_pair",
@@ -49,6 +52,7 @@ __all__ = [
 #: Encoding of the truth, whatever the input's.
 TRUTH_SPACE = "acescct"
 _FORMAT = 1
+_KINDS = ("input", "truth", "flow")
 # Fast and small enough: the default of libpng, 6, takes three times as long for a tenth of the size.
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 3]
 
@@ -108,6 +112,39 @@ class PairFrame:
     visible: NDArray[np.bool_] | None = None
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; one that is there already is fine.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot become a folder ({error.strerror}): give another -o") from None
+
+
+def remove_clip(clip: ClipInfo) -> None:
+    """Delete the files of a clip that its description names, and the folders that are empty then.
+
+    Nothing has to be there. What else lies in the folders stays.
+
+    Raises:
+        UsageError: a file cannot be deleted.
+    """
+    try:
+        # The description first: what is interrupted from here on does not count as a clip.
+        (clip.folder / "clip.json").unlink(missing_ok=True)
+        for kind in _KINDS:
+            for frame in clip.frames:
+                clip.path(kind, frame).unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"{clip.folder}: cannot be replaced ({error.strerror}): give another -o") from None
+    for folder in (*(clip.folder / kind for kind in _KINDS), clip.folder):
+        with suppress(OSError):
+            folder.rmdir()
+
+
 def write_clip_info(info: ClipInfo) -> None:
     """Write ``clip.json``, last of all files of a clip: a folder without it is unfinished."""
     text = {"format": _FORMAT, **dataclasses.asdict(info)}
@@ -125,7 +162,7 @@ def write_pair(
     float_truth: bool,
     flow_px: NDArray[np.float32] | None = None,
     visible: NDArray[np.bool_] | None = None,
-) -> None:
+) -> NDArray[Any]:
     """Write the files of one frame.
 
     Args:
@@ -136,6 +173,9 @@ def write_pair(
         float_truth: 32 bits instead of half. Half keeps 10 bits of mantissa, about 1/10 code in the upper half of
             the range, which costs the last tenths of a dB where a model is good.
         flow_px, visible: as in :class:`PairFrame`.
+
+    Returns:
+        The truth as it is stored, see :func:`encode_truth`.
 
     Raises:
         FramesFailedError: a file could not be written whole.
@@ -157,6 +197,7 @@ def write_pair(
             "visible.Y": visible.astype(np.float16),
         }
         write_exr(info.path("flow", frame), planes, overwrite=True)
+    return rgb_log
 
 
 def encode_truth(rgb_lin: Tensor, encoding: ColorEncoding, *, float_truth: bool) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -78,6 +79,10 @@ def panorama_from_linear(name: str, rgb_lin: NDArray[np.float32]) -> Panorama:
 def load_panorama(path: Path) -> Panorama:
     """Read an equirectangular ``.exr`` or ``.hdr``, scene-linear Rec.709.
 
+    Channels R, G and B are read, plain ones or else those of the first layer that has them; of a file without, the
+    first three. Radiance HDR is given back
+    the evenness that its 8 bits took; the same file always makes the same panorama.
+
     Raises:
         FrameError: the file cannot be read or has fewer than three channels.
     """
@@ -85,12 +90,42 @@ def load_panorama(path: Path) -> Panorama:
     if image is None:
         raise FrameError(f"{path}: not a readable panorama ({oiio.geterror()}); give an .exr or .hdr file")
     try:
-        pixels = image.read_image(0, 0, 0, min(3, image.spec().nchannels), oiio.FLOAT)
+        names = list(image.spec().channelnames)
+        channels = _rgb_places(names)
+        begin = min(channels, default=0)
+        pixels = image.read_image(0, 0, begin, max(channels, default=0) + 1, oiio.FLOAT)
+        coarse = image.format_name() == "hdr"
     finally:
         image.close()
-    if pixels is None or pixels.shape[-1] < 3:
+    if pixels is None or len(channels) < 3:
         raise FrameError(f"{path}: has no RGB pixels that can be read; give a complete RGB panorama")
-    return panorama_from_linear(path.stem, np.nan_to_num(np.asarray(pixels), posinf=65504.0))
+    rgb_lin = np.ascontiguousarray(np.asarray(pixels)[..., [channel - begin for channel in channels]])
+    if coarse:
+        rgb_lin = _spread_over_steps(rgb_lin)
+    return panorama_from_linear(path.stem, np.nan_to_num(rgb_lin, posinf=65504.0))
+
+
+def _rgb_places(names: list[str]) -> list[int]:
+    """Places of R, G and B; the reader lists plain channels before those of layers."""
+    for red in (name for name in names if name == "R" or name.endswith(".R")):
+        wanted = [red[:-1] + letter for letter in "RGB"]
+        if set(wanted) <= set(names):
+            return [names.index(name) for name in wanted]
+    return list(range(min(3, len(names))))
+
+
+def _spread_over_steps(rgb_lin: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values (H, W, 3) of a Radiance HDR file → values anywhere between them and the next ones, black excepted.
+
+    The format keeps 8 bits per channel and one exponent, of the pixel's largest channel (Ward, "Real Pixels",
+    Graphics Gems II, 1991): steps of 0.4 to 0.8 % there, which a smooth sky would show as bands in the truth.
+    Its writers cut off, so that the light was q to q + 1 step, and the middle of that is not biased.
+    """
+    largest = rgb_lin.max(axis=-1, keepdims=True)
+    # frexp counts from ½, so that the largest has 8 bits before the point of largest / step.
+    step = np.where(largest > 0, np.ldexp(np.float32(1), np.frexp(largest)[1] - 8), 0).astype(np.float32)
+    rng = np.random.default_rng(zlib.crc32(rgb_lin.data))
+    return np.asarray(rgb_lin + step * rng.random(rgb_lin.shape, np.float32))
 
 
 def render(

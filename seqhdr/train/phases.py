@@ -10,7 +10,11 @@ from typing import Any
 from seqhdr.errors import InputError
 from seqhdr.train.config import TrainConfig
 from seqhdr.train.config_file import build_config, read_yaml, set_keys
-from seqhdr.train.loop import WEIGHTS, TrainResult, train
+from seqhdr.train.folder import WEIGHTS, remove_run
+from seqhdr.train.loop import TrainResult, train
+from seqhdr.train.parallel import join_world
+from seqhdr.train.perceptual import load_lpips
+from seqhdr.train.step import computes_in_bfloat16
 
 __all__ = ["read_runs", "train_runs"]
 
@@ -53,18 +57,28 @@ def train_runs(
 ) -> list[TrainResult]:
     """Train the runs in order, each in a folder of its name; arguments and errors as for ``train``.
 
-    With ``resume``, runs that are finished are passed over, and the one that was interrupted goes on.
+    With ``resume``, runs that are finished are passed over, and the one that was interrupted goes on. What a later run
+    needs is looked for before the first one begins.
 
     Returns:
         One result per run that was begun; the last one is unfinished where time ran out.
     """
     results: list[TrainResult] = []
-    for name, config in runs.items():
-        if results:
-            start = str(results[-1].folder / WEIGHTS)
-            config = dataclasses.replace(config, train=dataclasses.replace(config.train, start=start))
-        on_run(name, config, folder / name)
-        results.append(train(config, folder / name, resume=resume, overwrite=overwrite, on_row=on_row))
-        if not results[-1].finished:
-            break
+    # One world for all of them: processes that part and meet again between two runs can miss each other.
+    with join_world(next(iter(runs.values())).train.device) as world:
+        for backbone in {config.loss.lpips_backbone for config in runs.values() if config.loss.lpips > 0}:
+            load_lpips(backbone)
+        for config in runs.values():
+            computes_in_bfloat16(config.train.precision, world.device)
+        for name in runs if overwrite and world.first else ():
+            remove_run(folder / name)
+        for name, config in runs.items():
+            if results:
+                start = str(results[-1].folder / WEIGHTS)
+                config = dataclasses.replace(config, train=dataclasses.replace(config.train, start=start))
+            on_run(name, config, folder / name)
+            options = {"resume": resume, "overwrite": overwrite}
+            results.append(train(config, folder / name, **options, on_row=on_row, world=world))
+            if not results[-1].finished:
+                break
     return results

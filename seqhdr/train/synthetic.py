@@ -85,7 +85,7 @@ def make_clip(
 
 
 def find_panoramas(places: tuple[str, ...]) -> tuple[str, ...]:
-    """The panoramas in folders, as names for :func:`open_panorama`, sorted within each folder.
+    """The panoramas in folders, as names for :func:`open_panorama`, sorted within each folder; hidden ones are not.
 
     Args:
         places: folders, files, or ``procedural:SEED``.
@@ -104,11 +104,16 @@ def find_panoramas(places: tuple[str, ...]) -> tuple[str, ...]:
         path = Path(place)
         if not path.exists():
             raise ShotError(f"{place}: there is no such folder or file: give a folder of .exr or .hdr panoramas")
-        files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.suffix in PANORAMA_EXTENSIONS)
+        files = [path] if path.is_file() else sorted(filter(_is_panorama, path.iterdir()))
         if not files:
             raise ShotError(f"{place}: holds no .exr or .hdr panoramas: give another folder")
         found += map(str, files)
     return tuple(found)
+
+
+def _is_panorama(path: Path) -> bool:
+    # Hidden ones are what file managers and interrupted copies leave behind.
+    return path.suffix.lower() in PANORAMA_EXTENSIONS and path.name[0] != "."
 
 
 def open_panorama(name: str, painted_height: int = 512) -> Panorama:

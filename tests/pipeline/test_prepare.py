@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from seqhdr.media.exr import write_exr
 from seqhdr.media.frames import read_frame
 from seqhdr.media.patterns import plateau_share
 from seqhdr.pipeline.prepare import PrepareOptions, PrepareReport, prepare
+from seqhdr.train import pairs
 from seqhdr.train.pairs import ClipInfo, find_clips, read_pair, write_clip_info
 
 H, W = 12, 16
@@ -420,3 +422,33 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ShotError, match=r"empty: holds no linear material .*check the path"):
         run(tmp_path / "empty", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_clips_that_lie_in_the_material_stay_what_they_are(tmp_path: Path) -> None:
+    shot(tmp_path / "in" / "alley")
+    run(tmp_path / "in", tmp_path / "in" / "set", bit_depth="float")
+    report = run(tmp_path / "in", tmp_path / "other")
+    assert [clip.name for clip in report.clips] == ["alley_s"]
+    with pytest.raises(ShotError, match=r"set: holds only clips .*alley_s: give the folder to train or eval as it is"):
+        run(tmp_path / "in" / "set", tmp_path / "more")
+    assert not (tmp_path / "more").exists()
+
+
+def test_the_truth_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = pairs.encode_truth, []
+
+    def counted(*args: Any, **options: Any) -> Any:
+        calls.append(args)
+        return real(*args, **options)
+
+    for module in (pairs, sys.modules["seqhdr.pipeline.prepare"]):
+        monkeypatch.setattr(module, "encode_truth", counted, raising=False)
+    shot(tmp_path / "in")
+    run(tmp_path / "in", tmp_path / "out")
+    assert len(calls) == 2
+
+
+def test_a_name_too_long_for_the_disk_is_one_sentence(tmp_path: Path) -> None:
+    shot(tmp_path / "in")
+    with pytest.raises(UsageError, match="cannot become a folder"):
+        run(tmp_path / "in", tmp_path / ("x" * 300))

@@ -18,7 +18,7 @@ from seqhdr.train import synthetic
 from seqhdr.train.camera import CameraConfig
 from seqhdr.train.config import SceneConfig
 from seqhdr.train.degrade_config import DegradeConfig
-from seqhdr.train.pairs import ClipInfo, find_clips, read_pair
+from seqhdr.train.pairs import ClipInfo, find_clips, read_pair, write_clip_info
 from seqhdr.train.panorama import Panorama
 from seqhdr.train.procedural import procedural_panorama
 
@@ -142,6 +142,48 @@ def test_existing_clips_are_kept_unless_told(tmp_path: Path) -> None:
     assert contents(tmp_path) == before
     make(tmp_path, clips=2, seed=8, overwrite=True)
     assert contents(tmp_path) != before
+
+
+def test_overwriting_leaves_nothing_old_behind_and_no_foreign_file_out(tmp_path: Path) -> None:
+    make(tmp_path / "new", clips=1, frames=2, seed=8)
+    make(tmp_path / "out", clips=3, frames=3)
+    # Somebody's clip, one whose description is broken, and a note in a clip of ours.
+    mine = tmp_path / "out" / "procedural-2_0002" / "truth" / "notes.txt"
+    mine.write_text("mine")
+    for name in ("plate", "broken"):
+        (tmp_path / "out" / name / "input").mkdir(parents=True)
+        (tmp_path / "out" / name / "input" / f"{name}.1001.png").write_text("mine")
+    write_clip_info(ClipInfo(tmp_path / "out" / "plate", (1001,), 8, 4, "srgb", 0.5, "plate", made={"seed": 7}))
+    (tmp_path / "out" / "broken" / "clip.json").write_text("{")
+    make(tmp_path / "out", clips=1, frames=2, seed=8, overwrite=True)
+    new, out = contents(tmp_path / "new"), contents(tmp_path / "out")
+    assert new.items() <= out.items()
+    foreign = {"plate/clip.json", "plate/input/plate.1001.png", "broken/clip.json", "broken/input/broken.1001.png"}
+    assert out.keys() - new.keys() == {*foreign, "procedural-2_0002/truth/notes.txt"}
+
+
+def test_a_clip_of_the_same_name_is_replaced_whoever_made_it(tmp_path: Path) -> None:
+    folder = tmp_path / "procedural-1_0001"
+    folder.mkdir()
+    for text in ("{", None):
+        if text is None:
+            write_clip_info(ClipInfo(folder, (1001,), 8, 4, "srgb", 0.5, "plate"))
+        else:
+            (folder / "clip.json").write_text(text)
+        (clip,) = make(tmp_path, clips=1, overwrite=True)
+        assert find_clips(tmp_path)[0].made["seed"] == 7
+        read_pair(clip, 1001)
+
+
+def test_an_output_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for output in (tmp_path / "file" / "out", tmp_path / ("x" * 300)):
+        with pytest.raises(UsageError, match=r"cannot become a folder \(.*\): give another -o"):
+            make(output)
+    (tmp_path / "procedural-1_0001").mkdir()
+    (tmp_path / "procedural-1_0001" / "truth").touch()
+    with pytest.raises(UsageError, match=r"0001: cannot be replaced \(Not a directory\): give another"):
+        make(tmp_path)
 
 
 def test_a_clip_that_cannot_be_finished_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

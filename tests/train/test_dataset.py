@@ -23,7 +23,8 @@ from seqhdr.errors import ShotError
 from seqhdr.train import dataset
 from seqhdr.train.batch import ClipBatch
 from seqhdr.train.config import DataConfig, SceneConfig
-from seqhdr.train.dataset import ClipBatches, load_material, stream_batches, validation_batches
+from seqhdr.train.dataset import ClipBatches, stream_batches, validation_batches
+from seqhdr.train.material import Material, load_material
 from seqhdr.train.pairs import ClipInfo
 from seqhdr.train.panorama import Panorama
 from seqhdr.train.sources import ClipSource, PanoramaSource, batch_of_one
@@ -281,7 +282,7 @@ def test_a_single_panorama_serves_for_both(tmp_path: Path, plain_scene: Scene) -
 
 def test_validation_clips_are_the_same_every_time_and_none_is_trained_on(painted: Panorama, plain_scene: Scene) -> None:
     source = PanoramaSource((painted,), SceneConfig())
-    material = dataset.Material(((source, 1.0),), ((source, 1.0),), ("painted",))
+    material = Material(((source, 1.0),), ((source, 1.0),), ("painted",))
     config = data(
         crops={32: 1}, crop_shares={32: 1.0}, flow={"exact": 1.0}, frames=2, validation_clips=5, validation_size=32
     )
@@ -309,9 +310,9 @@ def test_prepared_pairs_are_taken_as_they_were_divided(
     for split, clips in (("train", "abc"), ("val", "d")):
         for name in clips:
             clip_that_knows_where(tmp_path / split / name, frames=3)
-    # Whoever opens the test part stumbles.
-    (tmp_path / "test" / "e").mkdir(parents=True)
-    (tmp_path / "test" / "e" / "clip.json").write_text("broken")
+    # What is kept for test is not used, nor is anything else of its scene.
+    clip_that_knows_where(tmp_path / "test" / "e", frames=3, scene="e")
+    clip_that_knows_where(tmp_path / "train" / "f", frames=3, scene="e")
     material = load_material(data(panoramas=(), clips=(str(tmp_path),)), plain_scene())
     assert names(material.training) == {"a", "b", "c"}
     assert names(material.validation) == {"d"}
@@ -324,6 +325,30 @@ def test_prepared_pairs_are_taken_as_they_were_divided(
         assert names(load_material(data(panoramas=(), clips=(str(tmp_path),)), plain_scene()).validation) == set("abc")
         if there:
             (tmp_path / "val").rmdir()
+
+
+def test_a_scene_is_on_one_side_wherever_it_comes_from(
+    tmp_path: Path, plain_scene: Scene, clip_that_knows_where: WriteClip
+) -> None:
+    write_panoramas(tmp_path / "skies", "abcdef")
+    for scene in "abc":
+        clip_that_knows_where(tmp_path / "loose" / f"{scene}_0001", frames=3, scene=scene)
+    for scene in "de":
+        clip_that_knows_where(tmp_path / "split" / ("val" if scene == "d" else "train") / scene, frames=3, scene=scene)
+    config = data(
+        panoramas=(str(tmp_path / "skies"),),
+        clips=(str(tmp_path / "loose"), str(tmp_path / "split")),
+        validation_share=0.4,
+    )
+    material = load_material(config, plain_scene())
+
+    def scenes(part: tuple[tuple[ClipSource, float], ...]) -> set[str]:
+        return worlds(part) | {info.scene for info in part[1][0]._clips}  # type: ignore[attr-defined]
+
+    assert not scenes(material.training) & scenes(material.validation)
+    assert "d" in scenes(material.validation)
+    assert "e" in scenes(material.training)
+    assert scenes(material.training) | scenes(material.validation) == set("abcdef")
 
 
 def test_pairs_that_nobody_divided_are_divided_by_scene(

@@ -299,3 +299,16 @@ def test_a_deep_picture_is_refused(tmp_path: Path) -> None:
     output.close()
     with pytest.raises(FrameError, match=r"deep\.exr: .*no R, G and B"):
         read_linear(tmp_path / "deep.exr")
+
+
+def test_training_pairs_are_no_material(tmp_path: Path) -> None:
+    touch(tmp_path, "set/a_01/clip.json", "set/a_01/truth/a_01.1001.exr", "set/a_01/x.exr", "set/b.exr", "c.exr")
+    assert set(found(tmp_path)) == {"set_b", "c"}
+    (tmp_path / "set" / "b.exr").unlink()
+    for folder in (tmp_path / "set", tmp_path / "set" / "a_01"):
+        with pytest.raises(ShotError, match=r"only clips that are training pairs already, like .*a_01: .*train"):
+            find_material(folder)
+    # Where nothing is looked for, nothing is found.
+    (tmp_path / "c.exr").unlink()
+    with pytest.raises(ShotError, match="no linear material"):
+        find_material(tmp_path, leave_out=tmp_path / "set")

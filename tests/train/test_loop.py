@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from seqhdr.errors import OutputExistsError, UsageError
@@ -21,7 +22,8 @@ from seqhdr.train import loop
 from seqhdr.train.checkpoint import peek_progress
 from seqhdr.train.config import TrainConfig
 from seqhdr.train.config_file import build_config, read_yaml, set_keys
-from seqhdr.train.loop import CHECKPOINT, WEIGHTS, train
+from seqhdr.train.folder import CHECKPOINT, WEIGHTS
+from seqhdr.train.loop import train
 from seqhdr.train.validate import Validation
 
 SMOKE = Path(__file__).parents[2] / "configs" / "train" / "smoke.yaml"
@@ -208,6 +210,53 @@ def test_the_running_mean_follows_its_formula(tmp_path: Path) -> None:
         torch.testing.assert_close(stored[f"average.{key}"], value, atol=1e-6, rtol=1e-5)
 
 
+def test_a_new_learning_rate_is_taken_up_on_resuming(tmp_path: Path) -> None:
+    train(settings("train.epochs=1", "train.lr=0.01"), tmp_path)
+    more = ("train.lr=0.002", "train.weight_decay=0.5", "train.plateau_factor=0.25", "train.plateau_patience=7")
+    train(settings(*more), tmp_path, resume=True)
+    assert [row["lr"] for row in rows(tmp_path) if row["kind"] == "train"][5:] == [0.002] * 5
+    with safe_open(tmp_path / CHECKPOINT, framework="pt") as file:
+        header = json.loads(file.metadata()["seqhdr_training"])
+    assert header["groups"][0]["weight_decay"] == 0.5
+    plateau = peek_progress(tmp_path / CHECKPOINT).plateau
+    assert (plateau["factor"], plateau["patience"]) == (0.25, 7)
+
+
+def test_another_loss_begins_the_record_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "validate", scripted([0.1, 0.7, 0.9]))
+    train(settings("train.epochs=1"), tmp_path)
+    result = train(settings("train.epochs=2", "loss.l1_log=1"), tmp_path, resume=True)
+    assert result.best == 0.7
+    assert train(settings("train.epochs=3", "loss.l1_log=1"), tmp_path, resume=True).best == 0.7
+
+
+def test_overwriting_removes_the_run_before_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(settings("train.epochs=1", "train.tensorboard=true"), tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "load_material", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings("train.seed=5"), tmp_path, overwrite=True)
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["notes.txt"]
+
+
+def test_an_epoch_that_diverges_leaves_no_weights(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"the loss is .* at step 5: begin again with a lower train\.lr"):
+        train(settings("train.lr=1e30", "train.log_every=100", "train.clip_norm=0", "train.warmup_steps=0"), tmp_path)
+    assert not (tmp_path / WEIGHTS).exists()
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(UsageError, match=r"cannot become a folder .*: give another -o"):
+            train(settings(), folder)
+
+
 def scripted(losses: list[float]) -> Callable[..., Validation]:
     left = iter(losses)
     return lambda *args: Validation(next(left), {}, torch.zeros(3, 2, 6))
@@ -233,7 +282,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_sentence(tmp_path: Path, m
         return {**original(*args), "loss": torch.tensor(float("nan"))}  # type: ignore[arg-type]
 
     monkeypatch.setattr(loop, "train_step", broken)
-    with pytest.raises(UsageError, match=r"the loss is nan at step 1: .*--resume and a lower train\.lr"):
+    with pytest.raises(UsageError, match=r"the loss is nan at step 1: begin again with a lower train\.lr"):
         train(settings(), tmp_path)
 
 

@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqhdr.color.encodings import ColorEncoding, convert_linear, get_encoding, primaries_matrix
-from seqhdr.errors import FrameError, InputError, ShotError
+from seqhdr.errors import FrameError, InputError, ShotError, UsageError
 from seqhdr.train.pairs import (
     ClipInfo,
     encode_truth,
     find_clips,
     light_to_truth,
+    make_folder,
     read_pair,
+    remove_clip,
     truth_to_light,
     write_clip_info,
     write_pair,
@@ -286,3 +288,37 @@ def test_missing_channels_and_deeper_inputs_are_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(info.path("input", 1002)), np.zeros((H, W, 3), np.uint16))
     with pytest.raises(FrameError, match=r"input/alley_01\.1002\.png: has 16 bits instead of 8"):
         read_pair(info, 1002)
+
+
+@pytest.mark.parametrize("float_truth", [False, True])
+def test_what_is_written_is_handed_back(tmp_path: Path, float_truth: bool) -> None:
+    info, rgb_lin = clip(tmp_path), light()
+    codes = rounded(rgb_lin, get_encoding("srgb"))
+    stored = write_pair(info, 1001, codes, rgb_lin, float_truth=float_truth)
+    with OpenEXR.File(str(info.path("truth", 1001))) as file:
+        np.testing.assert_array_equal(stored, file.channels()["RGB"].pixels.transpose(2, 0, 1))
+
+
+def test_a_clip_is_removed_with_its_files_and_no_others(tmp_path: Path) -> None:
+    first, second = made(tmp_path / "a"), made(tmp_path / "b")
+    kept = second.folder / "truth" / "alley_01.1003.exr"
+    kept.write_text("mine")
+    for info in (first, second):
+        remove_clip(info)
+        remove_clip(info)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [kept]
+    assert not first.folder.exists()
+    assert not (second.folder / "input").exists()
+    second.path("truth", 1002).mkdir()
+    with pytest.raises(UsageError, match=r"b/alley_01: cannot be replaced \(.*\): give another -o"):
+        remove_clip(second)
+
+
+def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file" / "out", tmp_path / "file", tmp_path / ("x" * 300)):
+        with pytest.raises(UsageError, match=re.escape(f"{folder}: cannot become a folder (")):
+            make_folder(folder)
+    for _ in range(2):
+        make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from flow import warp
 from seqhdr.errors import FrameError
+from seqhdr.train import panorama
 from seqhdr.train.camera import CameraPath, Lens, camera_path
 from seqhdr.train.panorama import Panorama, load_panorama, look, panorama_from_linear, render, sample_spline
 
@@ -31,11 +32,27 @@ def world() -> Panorama:
     return panorama_from_linear("noise", soft_noise())
 
 
-def write_exr(path: Path, pixels: Image) -> None:
+def write_file(path: Path, pixels: Image, names: tuple[str, ...] = (), kind: str = "half") -> None:
     output = oiio.ImageOutput.create(str(path))
-    assert output.open(str(path), oiio.ImageSpec(pixels.shape[1], pixels.shape[0], pixels.shape[2], "half"))
+    spec = oiio.ImageSpec(pixels.shape[1], pixels.shape[0], pixels.shape[2], kind)
+    if names:
+        spec.channelnames = names
+    assert output.open(str(path), spec)
     assert output.write_image(pixels)
     output.close()
+
+
+def as_loaded(path: Path, monkeypatch: pytest.MonkeyPatch) -> Image:
+    """(H, W, 3) linear light that a file becomes, before it is made a panorama."""
+    taken: list[Image] = []
+
+    def take(name: str, rgb_lin: Image) -> Panorama:
+        taken.append(rgb_lin)
+        return panorama_from_linear(name, rgb_lin)
+
+    monkeypatch.setattr(panorama, "panorama_from_linear", take)
+    load_panorama(path)
+    return taken[0]
 
 
 def test_a_constant_world_looks_constant_everywhere() -> None:
@@ -244,7 +261,7 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     pixels = soft_noise(16).astype(np.float16).astype(np.float32)
     pixels[0, 0] = (np.inf, 1, 2)
     pixels[1, 1] = (np.nan, -3, 2)
-    write_exr(tmp_path / "place.exr", pixels)
+    write_file(tmp_path / "place.exr", pixels)
     world = load_panorama(tmp_path / "place.exr")
     assert world.name == "place"
     assert world.pixels_per_radian == pytest.approx(32 / (2 * np.pi))
@@ -257,7 +274,7 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_fourth_channel_is_left_out(tmp_path: Path) -> None:
     pixels = np.concatenate((soft_noise(8), np.zeros((8, 16, 1), np.float32)), axis=-1)
-    write_exr(tmp_path / "rgba.exr", pixels)
+    write_file(tmp_path / "rgba.exr", pixels)
     assert load_panorama(tmp_path / "rgba.exr").log2_rgb.shape == (8, 16, 3)
 
 
@@ -267,11 +284,77 @@ def test_what_is_no_panorama_is_refused_by_name(tmp_path: Path, kind: str) -> No
     if kind == "text":
         path.write_text("not a picture")
     elif kind == "cut short":
-        write_exr(path, soft_noise(64))
+        write_file(path, soft_noise(64))
         path.write_bytes(path.read_bytes()[:2000])
     elif kind == "folder":
         path.mkdir()
     elif kind == "grey":
-        write_exr(path, soft_noise(8)[..., :1].copy())
+        write_file(path, soft_noise(8)[..., :1].copy())
     with pytest.raises(FrameError, match=r"bad\.exr: "):
         load_panorama(path)
+
+
+@pytest.mark.parametrize("layer", ["", "rgba."])
+def test_channels_are_known_by_name(tmp_path: Path, layer: str) -> None:
+    light = soft_noise(8)
+    planes = {"AO.Y": light[..., 0] * 0, **{layer + name: light[..., "RGB".index(name)] for name in "BGR"}}
+    write_file(tmp_path / "layers.exr", np.stack(list(planes.values()), axis=-1), tuple(planes), "float")
+    expected = panorama_from_linear("", light)
+    np.testing.assert_array_equal(load_panorama(tmp_path / "layers.exr").spline_log2, expected.spline_log2)
+
+
+def test_of_unnamed_channels_the_first_three_count(tmp_path: Path) -> None:
+    light = np.concatenate((soft_noise(8), np.zeros((8, 16, 1), np.float32)), axis=-1)
+    write_file(tmp_path / "other.exr", light, ("a.1", "a.2", "a.3", "b.R"), "float")
+    expected = panorama_from_linear("", light[..., :3])
+    np.testing.assert_array_equal(load_panorama(tmp_path / "other.exr").spline_log2, expected.spline_log2)
+
+
+def ramp() -> Image:
+    """(64, 512, 3): a sky from 0.1 to 4.3, of a colour, and a black row."""
+    light = np.linspace(0.1, 4.3, 512, dtype=np.float32)[None, :, None] * np.float32([0.4, 0.7, 1.0])
+    light = np.repeat(light, 64, axis=0)
+    light[5] = 0
+    return light
+
+
+def test_radiance_files_are_without_bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    light = ramp()
+    write_file(tmp_path / "sky.hdr", light, kind="float")
+    file = oiio.ImageInput.open(str(tmp_path / "sky.hdr"))
+    stored = np.asarray(file.read_image(0, 0, 0, 3, oiio.FLOAT))
+    file.close()
+    # The step as the file itself shows it: from one value of the largest channel to the next, octave by octave.
+    levels = np.unique(stored[..., 2])
+    step = np.zeros(stored.shape[:2])
+    for octave in range(-4, 3):
+        inside = levels[(levels >= 2.0**octave) & (levels < 2.0 ** (octave + 1))]
+        step[(stored[..., 2] >= 2.0**octave) & (stored[..., 2] < 2.0 ** (octave + 1))] = np.diff(inside).min()
+    loaded = as_loaded(tmp_path / "sky.hdr", monkeypatch)
+    assert np.unique(loaded[..., 2]).size > 20 * levels.size
+    lit = step > 0
+    assert 0.98 < lit.mean() < 1
+    added = ((loaded - stored)[lit] / step[lit][:, None]).astype(np.float64)
+    assert 0 <= added.min() < 0.01
+    assert 0.99 < added.max() <= 1
+    # A uniform share has a mean of 1/2; the light itself was anywhere in the step, too.
+    missed = ((loaded - light)[lit] / step[lit][:, None]).mean(axis=0)
+    np.testing.assert_allclose(missed, 0, atol=0.02)
+    assert np.abs(((stored - light)[lit] / step[lit][:, None]).mean(axis=0)).min() > 0.4
+    assert not loaded[5].any()
+
+
+def test_the_same_radiance_file_is_the_same_panorama(tmp_path: Path) -> None:
+    write_file(tmp_path / "a.hdr", ramp(), kind="float")
+    (tmp_path / "b.hdr").write_bytes((tmp_path / "a.hdr").read_bytes())
+    write_file(tmp_path / "c.hdr", ramp()[::-1].copy(), kind="float")
+    a, again, b, c = (load_panorama(tmp_path / f"{name}.hdr").spline_log2 for name in "aabc")
+    np.testing.assert_array_equal(a, again)
+    np.testing.assert_array_equal(a, b)
+    # Another file has another share in every pixel.
+    assert np.mean(a == c[:, ::-1]) < 0.2
+
+
+def test_other_files_keep_their_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_file(tmp_path / "sky.exr", ramp(), kind="float")
+    np.testing.assert_array_equal(as_loaded(tmp_path / "sky.exr", monkeypatch), ramp())

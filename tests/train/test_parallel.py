@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from seqhdr.errors import UsageError
 from seqhdr.train.checkpoint import peek_progress
-from seqhdr.train.loop import CHECKPOINT
+from seqhdr.train.folder import CHECKPOINT
 from seqhdr.train.parallel import World, any_of, from_first, join_world
 
 SMOKE = Path(__file__).parents[2] / "configs" / "train" / "smoke.yaml"
@@ -34,10 +34,10 @@ WORDS = (
 )
 
 
-def train(folder: Path, *more: str, processes: int = 0) -> str:
+def train(folder: Path, *more: str, processes: int = 0, config: Path = SMOKE) -> str:
     launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes else []
     words = [f"--set={word}" for word in (*WORDS, *more)]
-    command = [sys.executable, "-m", *launcher, "seqhdr", "train", str(SMOKE), "-o", str(folder), *words]
+    command = [sys.executable, "-m", *launcher, "seqhdr", "train", str(config), "-o", str(folder), *words]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert ran.returncode == 0, ran.stderr[-2000:]
     return ran.stdout
@@ -62,6 +62,17 @@ def test_two_processes_do_what_one_does_with_twice_the_batches(tmp_path: Path, c
         for key, value in one.items():
             torch.testing.assert_close(two[key], value, atol=2e-5, rtol=1e-4, msg=key)
     assert all(bool(torch.isfinite(value).all()) for value in two.values())
+
+
+def test_phases_follow_one_another_in_all_processes(tmp_path: Path) -> None:
+    text = f"base: {SMOKE}\ntrain: {{epochs: 1, steps_per_epoch: 2}}\n"
+    for name in ("one", "two", "three"):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    (tmp_path / "phases.yaml").write_text("phases: [one.yaml, two.yaml, three.yaml]\n")
+    # Processes that part and meet again can miss each other, now and then: three phases, three chances.
+    train(tmp_path / "run", "train.steps_per_epoch=2", processes=2, config=tmp_path / "phases.yaml")
+    for name in ("one", "two", "three"):
+        assert peek_progress(tmp_path / "run" / name / CHECKPOINT).finished
 
 
 def test_a_world_of_one_under_torchrun_is_the_same_run(tmp_path: Path) -> None:

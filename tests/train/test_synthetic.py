@@ -154,13 +154,14 @@ def test_layers_are_counted(painted: Panorama, plain_scene: Scene) -> None:
 
 
 def test_panoramas_are_found_folder_by_folder(tmp_path: Path) -> None:
-    for name in ("b.hdr", "a.exr", "notes.txt", "c.png"):
+    for name in ("b.hdr", "a.exr", "notes.txt", "c.png", "D.EXR", "e.Hdr", "._a.exr", ".exr", ".b.hdr"):
         (tmp_path / name).touch()
     single = tmp_path / "one" / "z.exr"
     single.parent.mkdir()
     single.touch()
     found = find_panoramas((str(single), "procedural:7", str(tmp_path)))
-    assert found == (str(single), "procedural:7", str(tmp_path / "a.exr"), str(tmp_path / "b.hdr"))
+    here = sorted(str(tmp_path / name) for name in ("D.EXR", "a.exr", "b.hdr", "e.Hdr"))
+    assert found == (str(single), "procedural:7", *here)
 
 
 def test_places_without_panoramas_are_named(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from seqhdr.errors import OutputExistsError, UsageError
-from seqhdr.model.cards import load_model, save_model
+from seqhdr.model.cards import load_model, read_card, save_model
 from seqhdr.model.heap import keep_heap_pages
 from seqhdr.model.net import SeqNet
 from seqhdr.train.batch import ClipBatch
@@ -272,14 +273,16 @@ class _Run:
             self.board.close()
 
     def _save_weights(self) -> None:
-        progress = self.progress
+        progress, start = self.progress, self.config.train.start
         training = {
             "data": list(self.material.names),
             "steps": progress.step,
             "minutes": round((progress.seconds + time.monotonic() - self.begun) / 60, 1),
             "processes": self.world.size,
-            "config": dataclasses.asdict(self.config),
+            "config": _without_paths(dataclasses.asdict(self.config)),
         }
+        if start is not None:
+            training["after"] = read_card(start).training
         measured = {"validation_loss": progress.best}
         save_model(self.folder / WEIGHTS, self.config.model, self.average.state_dict(), training, measured)
 
@@ -287,6 +290,16 @@ class _Run:
         if self.board is not None:
             self.board.row(kind, self.progress.step, numbers)
             self.on_row(kind, self.progress.step, numbers)
+
+
+def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration for a card that travels: of files and folders only their names."""
+    data, train, loss = config["data"], config["train"], config["loss"]
+    for section, key in ((data, "raft_weights"), (loss, "lpips_backbone"), (train, "start")):
+        section[key] = None if section[key] is None else Path(section[key]).name
+    for key in ("panoramas", "clips"):
+        data[key] = [Path(place).name for place in data[key]]
+    return config
 
 
 def _build(config: TrainConfig) -> SeqNet:

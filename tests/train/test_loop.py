@@ -182,6 +182,7 @@ def test_the_weights_are_a_model_that_knows_where_it_comes_from(whole: Path) -> 
     assert card.training["steps"] in (5, 10)
     assert card.training["data"] == ["procedural-1"]
     assert card.training["config"]["train"]["steps_per_epoch"] == 5
+    assert "after" not in card.training
     if card.training["steps"] == 10:
         average = {k.removeprefix("average."): v for k, v in tensors(whole).items() if k.startswith("average.")}
         assert all(torch.equal(value, average[key]) for key, value in net.state_dict().items())
@@ -290,6 +291,9 @@ def test_training_starts_from_given_weights(tmp_path: Path, whole: Path) -> None
     more = (f"train.start={whole / WEIGHTS}", "train.lr=1e-12", "train.weight_decay=0", "train.epochs=1")
     train(settings(*more), tmp_path)
     begun = load_model(whole / WEIGHTS).state_dict()
+    written = read_card(tmp_path / WEIGHTS).training
+    assert written["after"] == read_card(whole / WEIGHTS).training
+    assert written["config"]["train"]["start"] == WEIGHTS, "a card travels, so it holds no paths"
     for key, value in tensors(tmp_path).items():
         if key.startswith("net."):
             torch.testing.assert_close(value, begun[key.removeprefix("net.")], atol=1e-8, rtol=0)

@@ -35,7 +35,10 @@ def test_every_option_it_names_exists() -> None:
     assert named <= set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", helps))
 
 
-@pytest.mark.parametrize("title", ["8-bit ACEScct in", "8-bit sRGB in", "compressed 8-bit sRGB in"])
+TITLES = ("8-bit ACEScct in", "8-bit sRGB in", "compressed 8-bit sRGB in", "extracted 8-bit sRGB in")
+
+
+@pytest.mark.parametrize("title", TITLES)
 def test_its_numbers_are_those_of_the_card(title: str) -> None:
     space = title.removesuffix(" in").replace("8-bit ", "").lower()
     measured = read_card("s").measured[space]

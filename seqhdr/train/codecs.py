@@ -47,17 +47,19 @@ def jpeg(codes: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     return out
 
 
-def h264(codes: NDArray[np.uint8], crf: int) -> NDArray[np.uint8]:
+def h264(codes: NDArray[np.uint8], crf: int, *, cut_down: bool = False) -> NDArray[np.uint8]:
     """The frames as one H.264 stream, 8 bits, 4:2:0, limited range, and decoded again.
 
     One thread, so the same frames give the same bytes anywhere. Colours are converted here (BT.601, chroma in the
-    middle of its four pixels, rounded to nearest): libswscale's quick ways darken R, G and B by about 1, 1.5 and 1
-    code, and its accurate ones were found to depend on what lay in memory before. Odd sizes are made even by repeating
+    middle of its four pixels, rounded to nearest), because libswscale's accurate conversions were found to depend on
+    what lay in memory before. Odd sizes are made even by repeating
     the last row or column, which is cut off again.
 
     Args:
         codes: (T, H, W, 3) RGB.
         crf: x264's constant rate factor, 0 (nearly lossless) .. 51.
+        cut_down: come back to RGB as ``ffmpeg`` does unless told otherwise: every product is cut down to a whole code
+            and chroma is repeated, which darkens R, G and B by about 1, 1.5 and 1 code. Most extracted frames are so.
 
     Returns:
         (T, H, W, 3) RGB.
@@ -88,7 +90,8 @@ def h264(codes: NDArray[np.uint8], crf: int) -> NDArray[np.uint8]:
     pictures = [picture.to_ndarray() for packet in (*packets, None) for picture in decoder.decode(packet)]
     if len(pictures) != len(codes):
         raise ValueError(f"H.264: got {len(pictures)} frames back, expected {len(codes)}")
-    return np.stack([_from_yuv420(np.asarray(yuv, np.uint8))[:height, :width] for yuv in pictures])
+    back = _from_yuv420_cut_down if cut_down else _from_yuv420
+    return np.stack([back(np.asarray(yuv, np.uint8))[:height, :width] for yuv in pictures])
 
 
 def _to_yuv420(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -113,6 +116,19 @@ def _from_yuv420(yuv: NDArray[np.uint8]) -> NDArray[np.uint8]:
     )
     red, blue = luma + (2 - 2 * _RED) * reddish, luma + (2 - 2 * _BLUE) * blueish
     green = (luma - _RED * red - _BLUE * blue) / (1 - _RED - _BLUE)
+    return _codes(np.stack((red, green, blue), axis=-1))
+
+
+def _from_yuv420_cut_down(yuv: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The quick way back: a whole number from every product, and one chroma for four pixels."""
+    width = yuv.shape[1]
+    height = yuv.shape[0] * 2 // 3
+    luma = np.floor((yuv[:height].astype(np.float32) - 16) * (255 / 219))
+    quarters = (yuv[height:].reshape(2, height // 2, width // 2).astype(np.float32) - 128) * (255 / 224)
+    blueish, reddish = (q.repeat(2, axis=0).repeat(2, axis=1) for q in quarters)
+    to_green = [-share * (2 - 2 * share) / (1 - _RED - _BLUE) for share in (_RED, _BLUE)]
+    red, blue = luma + np.floor((2 - 2 * _RED) * reddish), luma + np.floor((2 - 2 * _BLUE) * blueish)
+    green = luma + np.floor(to_green[0] * reddish) + np.floor(to_green[1] * blueish)
     return _codes(np.stack((red, green, blue), axis=-1))
 
 

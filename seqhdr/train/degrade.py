@@ -106,7 +106,7 @@ def degrade(rgb_lin: NDArray[np.float32], degradation: Degradation) -> DegradedC
         if degradation.jpeg_quality is not None:
             codes = jpeg(codes, degradation.jpeg_quality)
         if degradation.h264_crf is not None:
-            codes = h264(codes, degradation.h264_crf)
+            codes = h264(codes, degradation.h264_crf, cut_down=degradation.h264_cut_down)
         error = np.abs(shown[_SPARSE].clip(0, 255) - codes[_SPARSE])
         w = float(np.clip(np.quantile(error, _WITHIN) * degradation.half_width_factor, 0.5, 4.0))
     return DegradedClip(codes, value, gain, w, exposure)

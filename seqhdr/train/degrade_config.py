@@ -64,6 +64,8 @@ class DegradeConfig:
         jpeg_quality: on libjpeg's scale 1..100.
         h264_share: share of clips that went through H.264.
         h264_crf: constant rate factor 0..51.
+        h264_cut_down_share: of those, the share that came back to RGB by ``ffmpeg``'s quick conversion, which darkens;
+            see :func:`seqhdr.train.codecs.h264`. The others were rounded to nearest.
         flicker_share: share of clips that flicker.
         flicker_stops: largest change of exposure of a frame.
         white_balance_stops: largest change of a frame's red and blue against green.
@@ -99,6 +101,7 @@ class DegradeConfig:
     jpeg_quality: tuple[float, float] = (55.0, 97.0)
     h264_share: float = 0.12
     h264_crf: tuple[float, float] = (16.0, 30.0)
+    h264_cut_down_share: float = 0.6
     flicker_share: float = 0.05
     flicker_stops: tuple[float, float] = (0.01, 0.1)
     white_balance_stops: tuple[float, float] = (0.0, 0.05)
@@ -135,6 +138,7 @@ class Degradation:
         resolution_factor: see :func:`lose_resolution`.
         dither: triangular, two codes wide.
         jpeg_quality, h264_crf: settings of compression; one of them at most.
+        h264_cut_down: H.264 came back to RGB by the quick conversion.
         flicker_stops, white_balance_stops: see :func:`flicker_gains`.
         crush: V that becomes black.
         half_width_factor: what the measured w of compressed codes is multiplied by: users do not know theirs exactly.
@@ -153,6 +157,7 @@ class Degradation:
     dither: bool = False
     jpeg_quality: int | None = None
     h264_crf: int | None = None
+    h264_cut_down: bool = False
     flicker_stops: float = 0.0
     white_balance_stops: float = 0.0
     crush: float = 0.0
@@ -215,6 +220,7 @@ def draw_degradation(rng: np.random.Generator, config: DegradeConfig) -> Degrada
         crush=if_so(crushed, uniform(config.crush)),
         half_width_factor=uniform((0.8, 1.25)),
         seed=int(rng.integers(2**32)),
+        h264_cut_down=happens(config.h264_cut_down_share),
     )
 
 

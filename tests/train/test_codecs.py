@@ -6,6 +6,7 @@ import io
 import sys
 from collections.abc import Callable
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seqhdr.errors import UsageError
+from seqhdr.train import codecs as module
 from seqhdr.train.codecs import h264, jpeg
 
 Codes = NDArray[np.uint8]
@@ -138,3 +140,19 @@ def test_what_lay_in_memory_before_does_not_matter() -> None:
         if len(litter) > 10:
             litter.pop(int(rng.integers(len(litter))))
         np.testing.assert_array_equal(h264(codes, 23), first)
+
+
+def test_the_quick_way_back_is_ffmpeg_s() -> None:
+    rng = np.random.default_rng(2)
+    noise = cv2.GaussianBlur(rng.uniform(0, 255, (96, 128, 3)).astype(np.float32), (0, 0), 8)
+    yuv = module._to_yuv420(((noise - noise.mean()) * 12 + 128).clip(0, 255).astype(np.uint8))
+    theirs = av.VideoFrame.from_ndarray(yuv, format="yuv420p").to_ndarray(format="rgb24")
+    np.testing.assert_array_equal(module._from_yuv420_cut_down(yuv), theirs)
+
+
+def test_cut_down_frames_are_darker_by_a_code_or_so() -> None:
+    codes = np.full((2, 32, 32, 3), (140, 120, 90), np.uint8)
+    codes[..., 0] += np.arange(32, dtype=np.uint8)
+    nearest, cut = (h264(codes, 0, cut_down=flag).astype(int) for flag in (False, True))
+    assert abs(nearest - codes).mean() < 0.5
+    np.testing.assert_allclose((cut - nearest).mean(axis=(0, 1, 2)), (-1, -1.5, -1), atol=0.35)

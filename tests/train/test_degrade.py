@@ -394,6 +394,7 @@ def test_shares_and_ranges_are_kept() -> None:
     assert share([d.flicker_stops > 0 for d in drawn]) == pytest.approx(0.05, abs=0.015)
     assert share([d.crush > 0 for d in drawn]) == pytest.approx(0.05, abs=0.015)
     assert not any(d.jpeg_quality is not None and d.h264_crf is not None for d in drawn)
+    assert share([d.h264_cut_down for d in drawn]) == pytest.approx(0.6, abs=0.03)
 
     def within(values: list[float], low: float, high: float, reach: float = 0.2) -> None:
         assert low <= min(values) < low + reach * (high - low)
@@ -449,3 +450,11 @@ def test_unknown_encodings_and_shapes_are_refused() -> None:
         draw_degradation(np.random.default_rng(0), DegradeConfig(encodings={"srbg": 1.0}))
     with pytest.raises(ValueError, match=r"got shape \(8, 8, 3\), expected \(T, H, W, 3\)"):
         degrade(np.ones((8, 8, 3), np.float32), Degradation("srgb"))
+
+
+def test_h264_comes_back_the_way_that_was_drawn() -> None:
+    light = np.full((2, 32, 32, 3), 0.2, np.float32)
+    plain = degrade(light, Degradation("srgb")).codes
+    for cut in (False, True):
+        found = degrade(light, Degradation("srgb", h264_crf=20, h264_cut_down=cut)).codes
+        np.testing.assert_array_equal(found, h264(plain, 20, cut_down=cut))

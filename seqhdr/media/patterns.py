@@ -19,14 +19,19 @@ both directions. 1 is clean; JPEG and video go above.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["blockiness", "nyquist_excess", "plateau_share"]
+__all__ = ["NO_LEVEL", "Runs", "blockiness", "long_runs", "nyquist_excess", "plateau_share"]
 
 Plane = npt.NDArray[np.float32]
+
+#: Rank of what is no level: far from every rank, so that it is never one step away.
+NO_LEVEL = -9
 
 _RUN = 8
 _WINDOW = 64
@@ -34,24 +39,59 @@ _MAX_WINDOWS = 48
 _CEILING_DB = 60.0
 
 
+@dataclass(frozen=True)
+class Runs:
+    """Long runs of equal values along the rows of a plane, one entry per run.
+
+    ``row``, ``start`` and ``length`` say where; ``rank`` is the run's place among the levels the channel uses,
+    ``before`` and ``after`` are those of the pixels at its ends, all three :data:`NO_LEVEL` where there is none.
+    """
+
+    row: npt.NDArray[np.intp]
+    start: npt.NDArray[np.intp]
+    length: npt.NDArray[np.intp]
+    rank: npt.NDArray[np.intp]
+    before: npt.NDArray[np.intp]
+    after: npt.NDArray[np.intp]
+
+
+def long_runs(plane: npt.NDArray[Any], rank_of: Callable[[npt.NDArray[Any]], npt.NDArray[np.intp]]) -> Runs:
+    """The runs of at least 8 equal values along the rows of a plane, row by row from the left.
+
+    Args:
+        plane: (N, M), any dtype; NaN equals nothing, so it is in no run.
+        rank_of: values of the plane, (K,), to their ranks 0, 1, ... among the levels in use; :data:`NO_LEVEL` for
+            values that are no level.
+    """
+    same = plane[:, 1:] == plane[:, :-1]
+    pairs = same[:, 1:] & same[:, :-1]
+    fours = pairs[:, 2:] & pairs[:, :-2]
+    sevens = fours[:, 3:] & fours[:, :-3]  # 7 equal neighbours: 8 equal pixels from here on
+    inside = np.zeros((len(plane), sevens.shape[1] + 2), bool)
+    inside[:, 1:-1] = sevens
+    edges = np.flatnonzero(inside[:, 1:] != inside[:, :-1])  # in, out, in, out, never across a row's end
+    row, start = np.divmod(edges[0::2], inside.shape[1] - 1)
+    end = edges[1::2] - row * (inside.shape[1] - 1) + _RUN - 1
+    last = plane.shape[1] - 1
+    return Runs(
+        row=row,
+        start=start,
+        length=end - start,
+        rank=rank_of(plane[row, start]),
+        before=np.where(start > 0, rank_of(plane[row, np.maximum(start - 1, 0)]), NO_LEVEL),
+        after=np.where(end <= last, rank_of(plane[row, np.minimum(end, last)]), NO_LEVEL),
+    )
+
+
 def plateau_share(plane: Plane) -> float:
     """Plateau share of a finite plane (H, W): 0 .. 1."""
-    ranks = np.searchsorted(np.unique(plane), plane)
-    return max(_plateaus(ranks), _plateaus(ranks.T))
-
-
-def _plateaus(ranks: npt.NDArray[np.intp]) -> float:
-    """Share of pixels in long runs along the rows of which one end steps by one rank."""
-    # A column of its own rank on the right keeps runs from going on in the next row.
-    fence = np.full((len(ranks), 1), -9, ranks.dtype)
-    flat = np.concatenate([ranks, fence], axis=1).ravel()
-    ends = np.flatnonzero(np.diff(flat, append=-99))
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    level = flat[ends]
-    step = np.abs(np.diff(level))
-    gentle = np.concatenate([[False], step == 1]) | np.concatenate([step == 1, [False]])
-    length = ends - starts + 1
-    return float(length[(length >= _RUN) & gentle & (level >= 0)].sum() / ranks.size)
+    levels = np.unique(plane)
+    shares = []
+    for view in (plane, np.ascontiguousarray(plane.T)):
+        runs = long_runs(view, lambda values: np.searchsorted(levels, values))
+        gentle = (np.abs(runs.before - runs.rank) == 1) | (np.abs(runs.after - runs.rank) == 1)
+        shares.append(float(runs.length[gentle].sum() / plane.size))
+    return max(shares)
 
 
 def nyquist_excess(plane: Plane) -> tuple[float | None, float | None, float | None]:

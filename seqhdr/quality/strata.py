@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from pytorch_msssim import ssim
 from torch import Tensor
 
 from seqhdr.color.bins import clip_mask
 from seqhdr.color.encodings import ColorEncoding, get_encoding, same_curve
+from seqhdr.quality.ssim import SSIM_WINDOW, ssim
 
 __all__ = [
     "PERFECT_DB",
@@ -26,6 +26,7 @@ __all__ = [
     "StratumRow",
     "Table",
     "flat_mask",
+    "psnr_db",
     "strata_rows",
     "worst_scene",
 ]
@@ -38,21 +39,21 @@ STRATA = ("whole", "flat", "texture", "first frame", "frames 2-3", "late frames"
 #: Stratum → name of a number → the number; see :meth:`StrataScore.table`.
 Table = dict[str, dict[str, float]]
 
-_MAX_CODE = 255
+_MAX_CODE_8BIT = 255
 _LATE = 3  # frames from this index on: the memory is warm
-_SSIM_WINDOW = 11
 
 
-def flat_mask(codes: Tensor) -> Tensor:
-    """Where no channel's codes differ by more than one within 7×7 pixels; at borders the window is cut.
+def flat_mask(codes: Tensor, spread_lsb: float = 1.0) -> Tensor:
+    """Where no channel's codes differ by more than ``spread_lsb`` within 7×7 pixels; at borders the window is cut.
 
     Args:
         codes: (B, 3, H, W) float, whole numbers.
+        spread_lsb: largest difference, in codes.
 
     Returns:
         (B, 1, H, W) bool.
     """
-    return (_largest_7x7(codes) + _largest_7x7(-codes) <= 1).all(dim=1, keepdim=True)
+    return (_largest_7x7(codes) + _largest_7x7(-codes) <= spread_lsb).all(dim=1, keepdim=True)
 
 
 def _largest_7x7(image: Tensor) -> Tensor:
@@ -69,11 +70,13 @@ class StrataScore:
     """Sums of errors by stratum, frame after frame; scores of parts add up to the score of the whole.
 
     Args:
-        with_ssim: measure SSIM too, which takes longer than all the rest.
+        with_ssim: measure SSIM too.
+        max_code: the largest code of the sources. What counts as flat stays 1/255 of the range.
     """
 
-    def __init__(self, *, with_ssim: bool = True) -> None:
+    def __init__(self, *, with_ssim: bool = True, max_code: int = _MAX_CODE_8BIT) -> None:
         self._with_ssim = with_ssim
+        self._max_code = max_code
         # Per stratum, in float64 on the CPU. Unclipped: count, squares of the log error of the model and of identity,
         # and the same three for codes of compressed sources. Clipped: count, squares in stops of the model and of
         # identity, sums in stops of the model and of identity.
@@ -96,13 +99,13 @@ class StrataScore:
 
         Args:
             index: 0 for the first frame after a cut.
-            codes: 8-bit codes, whole numbers 0..255.
+            codes: whole numbers, 0 to the largest code.
             value_lsb: the truth in codes, not cut off at either end.
             gain_stops: the truth in stops above the top of the range.
             prediction_offset_lsb: what the model adds to each code.
             prediction_gain_stops: the model's stops above the top of the range.
             encoding: what the codes mean.
-            half_width_lsb: w; channels with code + w ≥ 255 are clipped.
+            half_width_lsb: w; channels with code + w ≥ the largest code are clipped.
 
         Raises:
             ValueError: the shapes differ.
@@ -113,13 +116,13 @@ class StrataScore:
             raise ValueError(f"got frames of shapes {[tuple(t.shape) for t in frame]}: expected one shape (3, H, W)")
         # In double precision: a log curve in float32 would add errors of its own near the top of what is measured.
         here, truth, stops, offset, gain = (tensor.detach().cpu().double().reshape(shape) for tensor in frame)
-        clipped = clip_mask(here, half_width_lsb, _MAX_CODE)
-        target, identity, ours = (_to_log(value, encoding) for value in (truth, here, here + offset))
+        clipped = clip_mask(here, half_width_lsb, self._max_code)
+        target, identity, ours = (_to_log(value / self._max_code, encoding) for value in (truth, here, here + offset))
         errors = [ours - target, identity - target]
         if half_width_lsb > 0.5:
             errors += [here + offset - truth, here - truth]
 
-        flat = flat_mask(here.float()[None])[0].expand_as(clipped)
+        flat = flat_mask(here.float()[None], self._max_code / _MAX_CODE_8BIT)[0].expand_as(clipped)
         time = "first frame" if index == 0 else "late frames" if index >= _LATE else "frames 2-3"
         known = ~clipped
         for name, mask in (("flat", known & flat), ("texture", known & ~flat)):
@@ -133,11 +136,11 @@ class StrataScore:
         self._sums["clipped"] += torch.stack([number.double() for number in numbers])
         self._channels += clipped.numel()
 
-        if self._with_ssim and min(clipped.shape[1:]) >= _SSIM_WINDOW and known.any():
-            # Wang et al., IEEE TIP 2004. Clipped channels show the truth in both, so that highlights do not decide.
-            seen = [torch.where(clipped, target, picture)[None] for picture in (ours, identity)]
-            alike = [ssim(picture, target[None], data_range=1.0) for picture in seen]
-            self._ssim += torch.stack([torch.ones_like(alike[0]), *alike])
+        if self._with_ssim and min(clipped.shape[1:]) >= SSIM_WINDOW and known.any():
+            # Clipped channels show the truth in both, so that highlights do not decide.
+            seen = (torch.where(clipped, target, picture) for picture in (ours, identity))
+            alike = [ssim(picture, target, data_range=1.0) for picture in seen]
+            self._ssim += torch.tensor([1.0, *alike], dtype=torch.float64)
 
     def merge(self, other: StrataScore) -> None:
         """Add what another score has counted."""
@@ -152,9 +155,9 @@ class StrataScore:
         Every stratum has ``share``, the share of all channels of all frames that it holds. Unclipped strata have
         ``psnr_db``, ``identity_psnr_db`` and ``gain_db``: PSNR with peak 1 in the ACEScct curve. Where there were
         compressed sources (w > ½), ``psnr_codes_db``, ``identity_psnr_codes_db`` and ``gain_codes_db`` are the same
-        for their codes, with peak 255. ``clipped`` has ``rmse_stops`` and ``bias_stops``, prediction minus truth, and
-        ``identity_…`` of both, whose prediction is 0 stops. ``whole`` has ``ssim`` and ``identity_ssim``, means over
-        the frames, if they were measured; frames below 11 pixels have none.
+        for their codes, with the largest code as the peak. ``clipped`` has ``rmse_stops`` and ``bias_stops``,
+        prediction minus truth, and ``identity_…`` of both, whose prediction is 0 stops. ``whole`` has ``ssim`` and
+        ``identity_ssim``, means over the frames, if they were measured; frames below 11 pixels have none.
 
         A PSNR is at most :data:`PERFECT_DB`. A prediction that is not a number makes its stratum's numbers NaN.
         """
@@ -170,7 +173,7 @@ class StrataScore:
             else:
                 row |= _decibels("", count, sums[0], sums[1], peak=1)
                 if sums[2] > 0:
-                    row |= _decibels("_codes", sums[2], sums[3], sums[4], peak=_MAX_CODE)
+                    row |= _decibels("_codes", sums[2], sums[3], sums[4], peak=self._max_code)
             out[name] = row
         frames, ours, identity = self._ssim.tolist()
         if frames:
@@ -178,20 +181,19 @@ class StrataScore:
         return out
 
 
-def _to_log(value_lsb: Tensor, encoding: ColorEncoding) -> Tensor:
-    """Values in codes → the ACEScct curve, channel by channel: the primaries stay as they are."""
+def _to_log(value: Tensor, encoding: ColorEncoding) -> Tensor:
+    """Values V = code / largest code → the ACEScct curve, channel by channel: the primaries stay as they are."""
     log = get_encoding("acescct")
-    value = value_lsb / _MAX_CODE
     return value if same_curve(encoding, log) else log.encode(encoding.decode(value))
 
 
 def _decibels(kind: str, count: float, ours: float, identity: float, peak: float) -> dict[str, float]:
-    mine, its = (_psnr_db(squares / count / peak**2) for squares in (ours, identity))
+    mine, its = (psnr_db(squares / count / peak**2) for squares in (ours, identity))
     return {f"psnr{kind}_db": mine, f"identity_psnr{kind}_db": its, f"gain{kind}_db": mine - its}
 
 
-def _psnr_db(mean_square: float) -> float:
-    """PSNR with peak 1."""
+def psnr_db(mean_square: float) -> float:
+    """PSNR of a mean squared error, with peak 1: at most :data:`PERFECT_DB`; NaN stays NaN."""
     if mean_square <= 10 ** (-PERFECT_DB / 10):  # not so for NaN, which stays NaN
         return PERFECT_DB
     return -10 * math.log10(mean_square) if math.isfinite(mean_square) else -mean_square

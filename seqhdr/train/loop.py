@@ -25,6 +25,7 @@ from seqhdr.errors import OutputExistsError, UsageError
 from seqhdr.model.cards import load_model, read_card, save_model
 from seqhdr.model.heap import keep_heap_pages
 from seqhdr.model.net import SeqNet
+from seqhdr.quality.perceptual import load_lpips
 from seqhdr.train.batch import ClipBatch
 from seqhdr.train.board import Board
 from seqhdr.train.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -34,7 +35,6 @@ from seqhdr.train.folder import CHECKPOINT, WEIGHTS, remove_run
 from seqhdr.train.material import Material, load_material
 from seqhdr.train.pairs import make_folder
 from seqhdr.train.parallel import World, any_of, from_first, join_world
-from seqhdr.train.perceptual import load_lpips
 from seqhdr.train.step import add_means, computes_in_bfloat16, learning_rate, train_step
 from seqhdr.train.validate import validate
 

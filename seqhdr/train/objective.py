@@ -61,7 +61,7 @@ class LossConfig:
         temporal_flow: the flow of the temporal terms; ``exact``: as it really is, ``given``: what the network got.
         lpips_frames: how many frames of each clip, the last ones, ``lpips`` looks at. On a CPU each takes longer than
             everything else together.
-        lpips_backbone: see :func:`seqhdr.train.perceptual.load_lpips`.
+        lpips_backbone: see :func:`seqhdr.quality.perceptual.load_lpips`.
 
     Raises:
         UsageError: a weight is negative or not finite, all terms have the weight 0, or the flow has no such name.
@@ -141,7 +141,7 @@ def objective(
         batch: B clips of T frames.
         predictions: one per frame.
         config: the weights.
-        perceptual: from :func:`seqhdr.train.perceptual.load_lpips`, for the term ``lpips``.
+        perceptual: from :func:`seqhdr.quality.perceptual.load_lpips`, for the term ``lpips``.
 
     Returns:
         The sum, and every term that was computed, unweighted and detached.

@@ -33,6 +33,7 @@ from seqhdr.errors import FrameError, InputError, ShotError, UsageError
 from seqhdr.media.atomic import incomplete_file, whole_file
 from seqhdr.media.exr import read_exr, write_exr
 from seqhdr.media.frames import read_frame
+from seqhdr.quality.truth_light import light_to_truth
 
 __all__ = [
     "TRUTH_SPACE",
@@ -40,7 +41,6 @@ __all__ = [
     "PairFrame",
     "encode_truth",
     "find_clips",
-    "light_to_truth",
     "make_folder",
     "read_pair",
     "remove_clip",
@@ -256,13 +256,6 @@ def read_pair(info: ClipInfo, frame: int, *, flow: bool = True) -> PairFrame:
         return PairFrame(codes, value_lsb, gain_stops)
     u, v, seen = _planes(info, "flow", frame, ("backward.u", "backward.v", "visible.Y"))
     return PairFrame(codes, value_lsb, gain_stops, np.stack((u, v), axis=-1), seen > 0.5)
-
-
-def light_to_truth(rgb_lin: Tensor, encoding: ColorEncoding) -> tuple[Tensor, Tensor]:
-    """Light in the primaries of ``encoding`` → its values in codes and its stops above the top of the range."""
-    top = encoding.decode(torch.tensor(254.5 / 255))
-    stops = torch.log2(rgb_lin.clamp_min(1e-9) / top).clamp(0, 12)
-    return encoding.encode(rgb_lin) * 255, stops
 
 
 def truth_to_light(value_lsb: Tensor, gain_stops: Tensor, encoding: ColorEncoding) -> Tensor:

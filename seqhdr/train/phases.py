@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from seqhdr.errors import InputError
+from seqhdr.quality.perceptual import load_lpips
 from seqhdr.train.config import TrainConfig
 from seqhdr.train.config_file import build_config, read_yaml, set_keys
 from seqhdr.train.folder import WEIGHTS, remove_run
 from seqhdr.train.loop import TrainResult, train
 from seqhdr.train.parallel import join_world
-from seqhdr.train.perceptual import load_lpips
 from seqhdr.train.step import computes_in_bfloat16
 
 __all__ = ["read_runs", "train_runs"]

@@ -250,7 +250,8 @@ def test_ssim_is_the_mean_over_frames_and_highlights_do_not_decide_it() -> None:
         shown = [torch.where(clipped, truth, x) for x in (ours, same)]
         expected.append([float(ssim(x, truth, data_range=1.0)) for x in shown])
     row = score(*frames, with_ssim=True).table()["whole"]
-    assert [row["ssim"], row["identity_ssim"]] == pytest.approx(np.mean(expected, axis=0), abs=1e-9)
+    # The library's window is in float32.
+    assert [row["ssim"], row["identity_ssim"]] == pytest.approx(np.mean(expected, axis=0), abs=1e-7)
     for codes, _, _, offset, gain in frames:
         offset[codes == 255] -= 40
         gain[codes == 255] += 3

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from seqhdr.color.encodings import ColorEncoding, convert_linear, get_encoding, primaries_matrix
 from seqhdr.errors import FrameError, InputError, ShotError, UsageError
+from seqhdr.quality.truth_light import light_to_truth
 from seqhdr.train.pairs import (
     ClipInfo,
     encode_truth,
     find_clips,
-    light_to_truth,
     make_folder,
     read_pair,
     remove_clip,

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.models import vgg16
 
 from seqhdr.errors import UsageError, WeightsError
-from seqhdr.train.perceptual import PerceptualDistance, load_lpips
+from seqhdr.quality.perceptual import PerceptualDistance, load_lpips
 
 Tensors = dict[str, Tensor]
 

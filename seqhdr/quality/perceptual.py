@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from seqhdr.errors import UsageError, WeightsError
 
-__all__ = ["PerceptualDistance", "load_lpips"]
+__all__ = ["SMALLEST_PX", "PerceptualDistance", "fit_within", "load_lpips", "temporal_lpips"]
 
-# Four times halved, 16 pixels leave one: below that the last features are empty.
-_SMALLEST_PX = 16
+#: Pictures with fewer pixels than this along a side cannot be compared: four times halved, 16 pixels leave one.
+SMALLEST_PX = 16
+
 _TORCHVISION = "torchvision"
 _REMEDY = (
     "give lpips_backbone the path of a .pth or .safetensors file with VGG16's features (tensors features.N.weight and "
@@ -61,14 +63,62 @@ class PerceptualDistance(nn.Module):
             UsageError: the pictures are too small for VGG16.
         """
         height, width = rgb_log.shape[-2:]
-        if min(height, width) < _SMALLEST_PX:
+        if min(height, width) < SMALLEST_PX:
             raise UsageError(
-                f"LPIPS needs crops of {_SMALLEST_PX} pixels or more, got {width}x{height}: "
+                f"LPIPS needs crops of {SMALLEST_PX} pixels or more, got {width}x{height}: "
                 "train on larger crops or set the weight of lpips to 0"
             )
         # Frozen, so that no graph is kept of the truth's features.
         distance: Tensor = self.lpips(*(x.flatten(0, -4).clamp(0, 1) for x in (rgb_log, truth_log)), normalize=True)
         return distance.mean()
+
+
+def fit_within(image: Tensor, longest_px: int) -> Tensor:
+    """The picture with its longer side no longer than ``longest_px``; each pixel is the mean of what it covers.
+
+    Args:
+        image: (3, H, W) or (N, 3, H, W). One that fits comes back as it is.
+        longest_px: for the longer side.
+    """
+    height, width = image.shape[-2:]
+    longest = max(height, width)
+    if longest <= longest_px:
+        return image
+    size = tuple(max(1, round(side * longest_px / longest)) for side in (height, width))
+    batch = image.reshape(-1, *image.shape[-3:])
+    return F.interpolate(batch, size=size, mode="area").reshape(*image.shape[:-2], *size)
+
+
+@torch.no_grad()
+def temporal_lpips(
+    distance: PerceptualDistance,
+    previous_log: Tensor,
+    current_log: Tensor,
+    previous_reference_log: Tensor,
+    current_reference_log: Tensor,
+    *,
+    longest_px: int = 512,
+) -> float:
+    """How differently two sequences change from a frame to the next, as LPIPS sees it; 0 is best.
+
+    |LPIPS(b[t-1], b[t]) - LPIPS(g[t-1], g[t])|, the tLP of Chu et al., Learning temporal coherence via
+    self-supervision for GAN-based video generation, ACM TOG 2020. Motion raises both distances alike; flicker that
+    only one sequence has, or motion that it smears, sets them apart.
+
+    Args:
+        distance: from :func:`load_lpips`.
+        previous_log, current_log: two successive frames, (3, H, W) ACEScct values.
+        previous_reference_log, current_reference_log: the same two frames of the sequence compared with.
+        longest_px: larger pictures are reduced to this, see :func:`fit_within`.
+
+    Raises:
+        UsageError: the (reduced) pictures are too small for VGG16.
+    """
+    changes = [
+        float(distance(*(fit_within(picture, longest_px)[None] for picture in pair)))
+        for pair in ((previous_log, current_log), (previous_reference_log, current_reference_log))
+    ]
+    return abs(changes[0] - changes[1])
 
 
 def load_lpips(backbone: str | Path | None = None) -> PerceptualDistance:

@@ -1,0 +1,274 @@
+"""The tables of the pages, cell by cell: what is measured, of the result and beside it of source, truth or rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from seqhdr.media.ranges import compact
+from seqhdr.quality.readable import NOTHING, amount, number, percent, quantity_html
+
+__all__ = [
+    "Cell",
+    "Table",
+    "accuracy_table",
+    "banding_table",
+    "comparison_table",
+    "fidelity_table",
+    "flicker_table",
+    "frame_table",
+    "made_table",
+    "method_table",
+]
+
+Report = dict[str, Any]
+
+_MOST_FRAMES = 400
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell; ``best`` is the best of its row, ``frame`` a frame it links to."""
+
+    text: str | Markup
+    best: bool = False
+    frame: int | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A caption, the texts of the head and rows of cells, the first of which is the row's head."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """A number of a report: where it is, and which of two is better (1 the larger, -1 the smaller, 0 neither)."""
+
+    label: str
+    section: str
+    key: str
+    unit: str
+    better: int = -1
+
+
+_FLICKER = (
+    _Measure("Flicker along the motion", "flicker", "flicker_stops", "stop"),
+    _Measure("Exposure jitter", "flicker", "exposure_jitter_stops", "stop"),
+    _Measure("Colour jitter", "flicker", "colour_jitter_stops", "stop"),
+    _Measure("Deviation over time, along the motion", "flicker", "motion_std_stops", "stop"),
+    _Measure("Deviation over time, where nothing moves", "flicker", "static_std_stops", "stop"),
+)
+_OVER_SOURCE = (
+    _Measure("Flicker, over the source", "flicker", "excess_flicker_stops", "stop"),
+    _Measure("Exposure jitter, over the source", "flicker", "excess_jitter_stops", "stop"),
+    _Measure("tOF, flow of result against source", "flicker", "tof_px", "px"),
+    _Measure("tLP, change in LPIPS against source", "flicker", "tlp", ""),
+)
+_BANDING = (
+    _Measure("Pixels in visible bands", "banding", "banding_index", "share"),
+    _Measure("Pixels in plateaus of any step", "banding", "plateau_share", "share"),
+    _Measure("Levels in smooth regions", "banding", "levels", "", 1),
+)
+_FIDELITY = (
+    _Measure("Channels inside their bin", "fidelity", "inside_share", "share", 1),
+    _Measure("Channels that give their code back", "fidelity", "exact_share", "share", 1),
+    _Measure("Furthest outside, in codes", "fidelity", "worst_lsb", ""),
+    _Measure("Clipped channels of the source", "fidelity", "clipped_share", "share", 0),
+    _Measure("Light added above clip, most", "fidelity", "gain_max_stops", "stop", 0),
+    _Measure("Light added above clip, mean", "fidelity", "gain_mean_stops", "stop", 0),
+    _Measure("Least light", "fidelity", "minimum", "", 0),
+    _Measure("Most light", "fidelity", "maximum", "", 0),
+    _Measure("Range", "fidelity", "range_stops", "stop", 0),
+    _Measure("NaN and infinite channels", "fidelity", "nonfinite", ""),
+)
+
+
+def _decibels(value: float | None) -> str:
+    return amount(value, "dB")
+
+
+#: Heading, key of the frame, how it is written.
+_COLUMNS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
+    ("Flicker, stop", "flicker_stops", number),
+    ("of the source", "source_flicker_stops", number),
+    ("of the truth", "truth_flicker_stops", number),
+    ("over the source", "excess_flicker_stops", number),
+    ("Jitter, stop", "jitter_stops", number),
+    ("of the source", "source_jitter_stops", number),
+    ("Colour jitter, stop", "colour_jitter_stops", number),
+    ("tOF, px", "tof_px", number),
+    ("Counted", "counted_share", percent),
+    ("In bands", "banding_index", percent),
+    ("of the source", "source_banding_index", percent),
+    ("In its bin", "inside_share", percent),
+    ("Clipped", "clipped_share", percent),
+    ("Gain, stop", "gain_max_stops", number),
+    ("Most light", "maximum", number),
+    ("PSNR, dB", "psnr_db", _decibels),
+    ("of identity", "identity_psnr_db", _decibels),
+)
+
+
+def _beside(caption: str, report: Report, measures: Sequence[_Measure]) -> Table:
+    """A column for the result, and one for the source and the truth each that the report has."""
+    columns = [("result", ""), *((kind, f"{kind}_") for kind in ("source", "truth") if report[kind])]
+    kept = [c for c in columns if not c[1] or any(c[1] + m.key in report[m.section] for m in measures)]
+    rows = tuple(
+        (Cell(m.label), *(Cell(quantity_html(report[m.section].get(prefix + m.key), m.unit)) for _, prefix in kept))
+        for m in measures
+    )
+    return Table(caption, ("", *(name for name, _ in kept)), rows)
+
+
+def flicker_table(report: Report) -> Table:
+    """Everything that is measured over time."""
+    table = _beside("Over time", report, _FLICKER)
+    left = len(table.head) - 2
+    more = [
+        (Cell(m.label), Cell(quantity_html(report[m.section][m.key], m.unit)), *[Cell("")] * left)
+        for m in _OVER_SOURCE
+        if report[m.section][m.key] is not None
+    ]
+    static = (Cell("Share where nothing moves"), Cell(percent(report["flicker"]["static_share"])), *[Cell("")] * left)
+    return Table(table.caption, table.head, (*table.rows, *more, static))
+
+
+def banding_table(report: Report) -> Table:
+    """Banding of the result and of the source."""
+    return _beside("Banding", report, _BANDING)
+
+
+def fidelity_table(report: Report) -> Table:
+    """What the result keeps of the source, and its light."""
+    table = _beside("Fidelity and light", report, _FIDELITY)
+    frame = report["fidelity"]["worst_lsb_frame"]
+    rows = list(table.rows)
+    if frame is not None:
+        rows.insert(3, (Cell("… in frame"), Cell(str(frame), frame=frame)))
+    return Table(table.caption, table.head, tuple(rows))
+
+
+def accuracy_table(report: Report) -> Table | None:
+    """Distance to the truth, identity (the source as it is) beside it; None without a truth."""
+    accuracy = report["accuracy"]
+    if not accuracy:
+        return None
+    rows = []
+    for row in accuracy["rows"]:
+        result, identity, sign = row["result"], row["identity"], 1 if row["better"] == "higher" else -1
+        both = result is not None and identity is not None
+        gain = amount(result - identity, row["unit"]) if both else NOTHING
+        if both and result > identity:
+            gain = "+" + gain
+        rows.append(
+            (
+                Cell(row["label"]),
+                Cell(quantity_html(result, row["unit"]), best=both and sign * (result - identity) > 0),
+                Cell(quantity_html(identity, row["unit"]), best=both and sign * (identity - result) > 0),
+                Cell(gain),
+            )
+        )
+    curve = accuracy.get("tone_curve")
+    note = f"Tone-mapped rows: {curve}." if curve else ""
+    return Table("Accuracy, against the truth", ("", "result", "identity", "difference"), tuple(rows), note)
+
+
+def method_table(report: Report) -> Table:
+    """How it was measured."""
+    measured = report["measured"]
+    stride, window = measured["stride"], measured["window"]
+    rows = [
+        (
+            "Sampled",
+            NOTHING if stride is None else f"1 pixel of {stride} × {stride}, {number(measured['samples'])} a frame",
+        ),
+        ("Motion", measured["flow"] or NOTHING),
+        ("Counts as still", NOTHING if measured["static_px"] is None else f"below {number(measured['static_px'])} px"),
+        ("Deviation over", NOTHING if window is None else f"{window} frames"),
+        ("Bins checked on", measured["audit"] or NOTHING),
+        ("Cuts", compact(report["cuts"], most=20) if report["cuts"] else "none"),
+    ]
+    return Table("How it was measured", (), tuple((Cell(label), Cell(str(text))) for label, text in rows))
+
+
+def made_table(report: Report) -> Table:
+    """Which files were read and where they come from."""
+    rows: list[tuple[str, str | None]] = []
+    result, source, truth = report["result"], report["source"], report["truth"]
+    gaps = compact(result["missing"]) if result["missing"] else ""
+    rows += [
+        ("Result", result["pattern"]),
+        ("Frames", f"{number(result['frames'])}, {result['first']}–{result['last']}" + (gaps and f", without {gaps}")),
+        ("Pixels", f"{result['width']} × {result['height']}, {result['storage']}, {result['encoding']}"),
+        ("Made by", result["made_by"]),
+    ]
+    if source:
+        half = source["half_width_lsb"]
+        bits = f"{source['bits']} bits, " if source["bits"] is not None else ""
+        bound = "no bound" if half is None else f"bins of ± {number(half)} code"
+        rows += [("Source", source["pattern"]), ("Encoding", f"{bits}{source['encoding']}, {bound}")]
+        rows += [("Why these bins", source["bins_reason"])] if source["bins_reason"] else []
+    if truth:
+        rows += [("Truth", truth["pattern"]), ("Encoding", truth["encoding"])]
+    cells = tuple((Cell(label), Cell(NOTHING if text is None else str(text))) for label, text in rows)
+    return Table("Files", (), cells)
+
+
+def frame_table(report: Report, wanted: Sequence[int]) -> Table:
+    """One row a frame, without columns that hold nothing; of long shots every nth frame and those ``wanted``."""
+    frames = report["frames"]
+    every = -(-len(frames) // _MOST_FRAMES) if frames else 1
+    keep = set(wanted)
+    rows = [frame for i, frame in enumerate(frames) if i % every == 0 or frame["frame"] in keep]
+    columns = [c for c in _COLUMNS if any(frame[c[1]] is not None for frame in frames)]
+    cells = tuple(
+        (Cell(str(row["frame"]), frame=row["frame"]), *(Cell(write(row[key])) for _, key, write in columns))
+        for row in rows
+    )
+    note = f"1 frame of {every} and those named above; all {number(len(frames))} are in the JSON." if every > 1 else ""
+    return Table("Frame by frame", ("Frame", *(label for label, _, _ in columns)), cells, note)
+
+
+def comparison_table(reports: Sequence[Report]) -> Table:
+    """One column for each result, identity (the source as it is) last; the best of each row is marked."""
+    with_source = next((report for report in reports if report["source"]), None)
+    rows = []
+    for m in (_OVER_SOURCE[0], *_FLICKER, *_OVER_SOURCE[1:], *_BANDING, *_FIDELITY):
+        identity = with_source[m.section].get(f"source_{m.key}") if with_source else None
+        rows.append((m.label, m.unit, m.better, [report[m.section][m.key] for report in reports], identity))
+    named: dict[tuple[str, str], int] = {}
+    for report in reports:
+        for row in (report["accuracy"] or {}).get("rows", ()):
+            named.setdefault((row["label"], row["unit"]), 1 if row["better"] == "higher" else -1)
+    for (label, unit), better in named.items():
+        found = [_accuracy_row(report, label, unit) for report in reports]
+        identity = next((row["identity"] for row in found if row and row["identity"] is not None), None)
+        rows.append((f"To the truth: {label}", unit, better, [row and row["result"] for row in found], identity))
+
+    has_identity = any(row[4] is not None for row in rows)
+    table = []
+    for label, unit, better, values, identity in rows:
+        cells = [*values, identity] if has_identity else values
+        known = [better * value for value in cells if value is not None]
+        if not known:
+            continue
+        best = max(known) if min(known) < max(known) else None
+        marked = (
+            Cell(quantity_html(v, unit), best=best is not None and v is not None and better * v == best) for v in cells
+        )
+        table.append((Cell(label), *marked))
+    head = ("", *(report["name"] for report in reports), *(("identity",) if has_identity else ()))
+    return Table("Side by side", head, tuple(table))
+
+
+def _accuracy_row(report: Report, label: str, unit: str) -> dict[str, Any] | None:
+    rows = (report["accuracy"] or {}).get("rows", ())
+    return next((row for row in rows if (row["label"], row["unit"]) == (label, unit)), None)

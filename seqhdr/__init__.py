@@ -24,6 +24,7 @@ from seqhdr.errors import (
 
 if TYPE_CHECKING:
     from seqhdr.api import Event, RunReport, plan, run, verify
+    from seqhdr.api_report import ReportResult, report
     from seqhdr.api_train import evaluate, prepare, synth, train_model
     from seqhdr.color.encodings import ColorEncoding, get_encoding
     from seqhdr.media.shot import Shot, find_shot
@@ -41,6 +42,7 @@ __all__ = [
     "OutputExistsError",
     "Prediction",
     "Predictor",
+    "ReportResult",
     "RunReport",
     "SeqhdrError",
     "Shot",
@@ -55,6 +57,7 @@ __all__ = [
     "load_model",
     "plan",
     "prepare",
+    "report",
     "run",
     "synth",
     "train_model",
@@ -68,6 +71,7 @@ _HOMES = {
     "Event": "seqhdr.api",
     "Prediction": "seqhdr.model.head",
     "Predictor": "seqhdr.model.predict",
+    "ReportResult": "seqhdr.api_report",
     "RunReport": "seqhdr.api",
     "Shot": "seqhdr.media.shot",
     "evaluate": "seqhdr.api_train",
@@ -76,6 +80,7 @@ _HOMES = {
     "load_model": "seqhdr.model.cards",
     "plan": "seqhdr.api",
     "prepare": "seqhdr.api_train",
+    "report": "seqhdr.api_report",
     "run": "seqhdr.api",
     "synth": "seqhdr.api_train",
     "train_model": "seqhdr.api_train",

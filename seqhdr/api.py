@@ -22,6 +22,8 @@ from seqhdr.model.net import SeqNet
 from seqhdr.pipeline.convert import FrameReport, ShotReport, convert_shot, frames_to_keep
 from seqhdr.pipeline.options import RunOptions
 from seqhdr.pipeline.plan import plan_shot
+from seqhdr.pipeline.report import page_path, report_shot
+from seqhdr.pipeline.report_options import ReportOptions
 from seqhdr.pipeline.setup import ShotSetup, prepare_shot
 from seqhdr.pipeline.verify import VerifyReport, outside, verify_shot
 
@@ -34,7 +36,7 @@ class Event:
 
     Attributes:
         kind: ``shot`` (one begins), ``frame`` (one is finished), ``warning``, ``failed`` (one frame), ``done``
-            (one shot is finished).
+            (one shot is finished), ``measured`` (one frame, for the report), ``report`` (one is written).
         shot: the pattern.
         message: a sentence for people.
         data: the same for machines, JSON-able.
@@ -48,10 +50,11 @@ class Event:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run wrote: one report per shot, and beside the frames one JSON summary per shot."""
+    """What a run wrote: one report per shot, and beside the frames a JSON summary and a page for each."""
 
     shots: tuple[ShotReport, ...]
     summaries: tuple[Path, ...]
+    pages: tuple[Path, ...] = ()
 
 
 def run(
@@ -87,6 +90,7 @@ def run(
     # All shots before the first is begun: the refusal of the second must not come hours later.
     reports = [_empty_report(setup, chosen, net) for setup in setups]
     summaries: list[Path] = []
+    pages: list[Path] = []
     for setup, report in zip(setups, reports, strict=True):
         _announce(setup, report, chosen, on_event)
         try:
@@ -98,8 +102,10 @@ def run(
             raise
         summaries.append(_write_summary(setup, chosen, net, report))
         _account(report, on_event)
+        if chosen.report:
+            pages += _measure(setup, report, chosen, on_event)
     _raise_failures(reports)
-    return RunReport(tuple(reports), tuple(summaries))
+    return RunReport(tuple(reports), tuple(summaries), tuple(pages))
 
 
 def plan(patterns: str | Path | Sequence[str | Path], *, output: str | Path, **options: Any) -> list[dict[str, Any]]:
@@ -205,6 +211,39 @@ def _account(report: ShotReport, on_event: Callable[[Event], None]) -> None:
         on_event(Event("warning", report.pattern, message, {"floored": floored}))
     message = f"{len(report.frames)} frames written, {len(report.skipped)} kept: {report.output}"
     on_event(Event("done", report.pattern, message, {"written": len(report.frames), "output": report.output}))
+
+
+def _measure(
+    setup: ShotSetup, report: ShotReport, options: RunOptions, on_event: Callable[[Event], None]
+) -> list[Path]:
+    """Write the report of a shot; the frames are there, so that a report that fails is only a warning."""
+    shot, written = setup.shot, [*report.skipped, *(frame.frame for frame in report.frames)]
+    if not written:
+        return []
+    wishes = ReportOptions(
+        output=options.output,
+        frames=options.frames or f"{shot.frames[0]}-{shot.frames[-1]}",
+        input_space=options.input_space,
+        output_space=options.output_space,
+        ocio=options.ocio,
+        cuts=options.cuts,
+    )
+    page = page_path(report.output, wishes)
+    if not report.frames and page.exists():
+        return [page]
+
+    def on_frame(name: str, done: int, of: int) -> None:
+        on_event(Event("measured", shot.pattern, f"{done}/{of} measured", {"done": done, "of": of}))
+
+    try:
+        finished = report_shot(report.output, shot.pattern, None, wishes, on_frame=on_frame)
+    except SeqhdrError as error:
+        on_event(Event("warning", shot.pattern, f"there is no report: {error}", {}))
+        return []
+    data = {"page": str(finished.page), "data": str(finished.data), "good": finished.report["verdict"]["good"]}
+    message = "\n".join((*finished.report["summary"], f"report   {finished.page}"))
+    on_event(Event("report", shot.pattern, message, data))
+    return [finished.page]
 
 
 def _raise_failures(reports: Sequence[ShotReport]) -> None:

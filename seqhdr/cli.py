@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from seqhdr import cli_train
+from seqhdr import cli_report, cli_train
 from seqhdr.errors import EXIT_INTERRUPTED, GateError, SeqhdrError
 
 if TYPE_CHECKING:
@@ -84,6 +84,9 @@ def run(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Keep complete frames made with the same settings.")
     ] = False,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Measure what was written, and put a page beside it.")
+    ] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show frames, gaps, cuts, tiles and memory; write nothing.")
     ] = False,
@@ -114,6 +117,7 @@ def run(
         "timecode": timecode,
         "overwrite": overwrite,
         "skip_existing": skip_existing,
+        "report": report,
     }
     from seqhdr import api
     from seqhdr.progress import follow, show_plan
@@ -123,9 +127,9 @@ def run(
             print(json.dumps(planned)) if log_json else show_plan(planned)
         return
     with follow(log_json=log_json, quiet=quiet, verbose=verbose) as on_event:
-        report = api.run(patterns, on_event=on_event, **options)
+        written = api.run(patterns, on_event=on_event, **options)
     if not quiet and not log_json:
-        for shot, summary in zip(report.shots, report.summaries, strict=True):
+        for shot, summary in zip(written.shots, written.summaries, strict=True):
             print(f"frames   {shot.output}\nsummary  {summary}")
 
 
@@ -222,6 +226,7 @@ def _percent(part: int, whole: int) -> str:
     return f"{min(100 * part / whole, 99.999):.3f} % ({whole - part} outside)"
 
 
+app.command()(cli_report.report)
 app.command()(cli_train.synth)
 app.command()(cli_train.prepare)
 app.command()(cli_train.train)

@@ -63,6 +63,13 @@ def _bar(progress: Progress, console: Console) -> Callable[[Event], None]:
             console.print(event.message, markup=False)
         elif event.kind == "frame":
             progress.advance(tasks[event.shot])
+        elif event.kind == "measured":
+            measuring = tasks.get(f"report {event.shot}")
+            if measuring is None:
+                measuring = tasks[f"report {event.shot}"] = progress.add_task("report", total=event.data["of"])
+            progress.update(measuring, completed=event.data["done"])
+        elif event.kind == "report":
+            console.print(event.message, markup=False)
         else:
             if event.kind == "failed":
                 progress.advance(tasks[event.shot])
@@ -78,7 +85,7 @@ def _plain_lines(console: Console, quiet: bool) -> Callable[[Event], None]:
     def on_event(event: Event) -> None:
         if event.kind in ("warning", "failed"):
             console.print(f"{event.kind}: {event.message}", markup=False)
-        elif quiet:
+        elif quiet or event.kind == "measured":
             return
         elif event.kind == "frame":
             done[event.shot] = count = done.get(event.shot, 0) + 1

@@ -148,10 +148,11 @@ def seqhdr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.fixture
 def convert(seqhdr: CommandLine, tiny_model: str, tmp_path: Path) -> CommandLine:
-    """``seqhdr run`` with the tiny model into ``out``: ``convert(pattern, "--bins", "strict")``."""
+    """``seqhdr run`` with the tiny model into ``out``, without a report: ``convert(pattern, "--bins", "strict")``."""
 
     def call(*words: object, out: str = "out") -> Ran:
-        return seqhdr("run", *words, "-o", tmp_path / out, "--model", tiny_model, "--device", "cpu")
+        report = () if {"--report", "--no-report"} & set(words) else ("--no-report",)
+        return seqhdr("run", *words, "-o", tmp_path / out, "--model", tiny_model, "--device", "cpu", *report)
 
     return call
 

@@ -191,6 +191,7 @@ def test_python_users_get_the_same_as_the_command_line(
     report = seqhdr.run(pattern, output=tmp_path / "api", model=tiny_model, device="cpu", on_event=listen)
     assert [f.frame for f in report.shots[0].frames] == [1001, 1002]
     assert report.summaries == (tmp_path / "api" / "shot_acescct.json",)
-    assert [e.kind for e in events] == ["shot", "frame", "frame", "done"]
+    assert [e.kind for e in events] == ["shot", "frame", "frame", "done", "measured", "measured", "report"]
+    assert report.pages == (tmp_path / "api" / "shot_acescct.report.html",)
     for name in ("shot_acescct.1001.exr", "shot_acescct.1002.exr", "shot_acescct.json"):
         assert (tmp_path / "api" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()

@@ -25,9 +25,9 @@ ROWS = (
     ("seqhdr.quality", "seqhdr.classic"),
     ("seqhdr.train", "seqhdr.farm", "seqhdr.export"),
     ("seqhdr.pipeline",),
-    ("seqhdr.api", "seqhdr.api_train"),
+    ("seqhdr.api", "seqhdr.api_report", "seqhdr.api_train"),
     ("seqhdr.progress",),
-    ("seqhdr.cli_train",),
+    ("seqhdr.cli_report", "seqhdr.cli_train"),
     ("seqhdr.cli",),
     ("seqhdr.__main__",),
 )
@@ -137,6 +137,7 @@ def python(code: str) -> str:
 LIGHT = (
     "seqhdr",
     "seqhdr.cli",
+    "seqhdr.cli_report",
     "seqhdr.cli_train",
     "seqhdr.progress",
     "seqhdr.errors",
@@ -146,6 +147,10 @@ LIGHT = (
     "seqhdr.media.cuts",
     "seqhdr.media.inspect",
     "seqhdr.model.tiles",
+    "seqhdr.quality.page",
+    "seqhdr.quality.plots",
+    "seqhdr.quality.thumbnails",
+    "seqhdr.quality.viewer",
 )
 
 

@@ -93,9 +93,12 @@ def stages(net: SeqNet, folder: Path, frames: int) -> dict[str, float]:
     return {name: statistics.median(seconds[2:]) for name, seconds in rows.items()}
 
 
-def end_to_end(pattern: str, folder: Path, model: str, frames: int) -> float:
-    """Seconds per frame of a whole run after its first two frames (those load libraries and warm caches)."""
-    ticks: list[float] = []
+def end_to_end(pattern: str, folder: Path, model: str, frames: int) -> tuple[float, float, float]:
+    """Seconds per frame of a whole run and of its report, and the report's seconds once per shot.
+
+    Without the first two frames of each, which load libraries and warm caches.
+    """
+    ticks: dict[str, list[float]] = {"frame": [], "measured": []}
     api.run(
         pattern,
         output=folder / "out",
@@ -103,17 +106,19 @@ def end_to_end(pattern: str, folder: Path, model: str, frames: int) -> float:
         bins="strict",
         frames=f"1001-{1000 + frames}",
         overwrite=True,
-        on_event=lambda event: ticks.append(time.perf_counter()) if event.kind == "frame" else None,
+        on_event=lambda event: ticks.get(event.kind, []).append(time.perf_counter()),
     )
-    return (ticks[-1] - ticks[1]) / (len(ticks) - 2)
+    end = time.perf_counter()
+    per_frame, measuring = ((times[-1] - times[1]) / (len(times) - 2) for times in ticks.values())
+    return per_frame, measuring, end - ticks["measured"][-1]
 
 
-def peak_memory(pattern: str, folder: Path, model: str, frames: int) -> float:
+def peak_memory(pattern: str, folder: Path, model: str, frames: int, *, report: bool = False) -> float:
     """Peak resident GiB of a fresh process that runs so many frames."""
     code = (
         "import resource, sys; from seqhdr import run; "
         f"run({pattern!r}, output={str(folder / 'memory')!r}, model={model!r}, bins='strict', "
-        f"frames='1001-{1000 + frames}', overwrite=True); "
+        f"frames='1001-{1000 + frames}', overwrite=True, report={report}); "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
@@ -134,8 +139,9 @@ def main() -> None:
         pattern = render_shot(folder, args.frames, width, height)
         rate = convolution_rate()
         seconds = stages(net, folder, args.frames)
-        whole = end_to_end(pattern, folder, args.model, args.frames)
+        whole, measuring, page = end_to_end(pattern, folder, args.model, args.frames)
         few, many = (peak_memory(pattern, folder, args.model, n) for n in (4, args.frames))
+        reported = peak_memory(pattern, folder, args.model, args.frames, report=True)
     floor = net.macs_per_pixel() * width * height / rate
     table = Table(title=f"model {args.model}, {width}x{height}, {torch.get_num_threads()} threads")
     table.add_column("stage")
@@ -144,6 +150,7 @@ def main() -> None:
         table.add_row(name, f"{value:.3f}")
     table.add_row("sum, one after the other", f"{sum(seconds.values()):.3f}")
     table.add_row("seqhdr run, end to end", f"{whole:.3f}")
+    table.add_row("its report", f"{measuring:.3f}")
     console = Console(width=100)
     console.print(table)
     print(f"convolutions   {2 * rate / 1e9:.0f} GFLOP/s measured on this machine")
@@ -151,7 +158,11 @@ def main() -> None:
         f"network        {net.macs_per_pixel() / 1e3:.1f} kMAC per pixel: {floor:.3f} s at that rate, "
         f"{floor / seconds['network']:.0%} of the network's time"
     )
-    print(f"peak memory    {few:.2f} GiB with 4 frames, {many:.2f} GiB with {args.frames}")
+    print(f"report         {measuring / whole:.0%} of the run's time per frame, and {page:.1f} s once per shot")
+    print(
+        f"peak memory    {few:.2f} GiB with 4 frames, {many:.2f} GiB with {args.frames}, "
+        f"{reported:.2f} GiB with {args.frames} and their report"
+    )
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ class RunOptions:
         timecode: of the first frame, ``HH:MM:SS:FF``; None keeps the source's.
         overwrite: replace frames that exist.
         skip_existing: keep frames that are complete and were made with the same settings.
+        report: measure what was written and put a page beside it, see :func:`seqhdr.report`.
     """
 
     output: Path
@@ -69,6 +70,7 @@ class RunOptions:
     timecode: str | None = None
     overwrite: bool = False
     skip_existing: bool = False
+    report: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what can be refused before a file is touched.

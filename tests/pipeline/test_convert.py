@@ -261,7 +261,7 @@ def test_a_change_of_size_and_of_depth_in_the_middle(shoot: Any, convert: Any, t
 
 
 def run_api(pattern: str, tmp_path: Path, model: str, on_event: Any = lambda event: None) -> None:
-    seqhdr.run(pattern, output=tmp_path / "out", model=model, device="cpu", on_event=on_event)
+    seqhdr.run(pattern, output=tmp_path / "out", model=model, device="cpu", report=False, on_event=on_event)
 
 
 def test_a_frame_that_vanishes_or_changes_size_on_the_way(shoot: Any, tiny_model: str, tmp_path: Path) -> None:
@@ -315,7 +315,8 @@ def not_root() -> Iterator[None]:
 
 
 def run_in(folder: Path, **options: Any) -> None:
-    options = {"output": folder / "out", "model": str(folder / "tiny.safetensors"), "device": "cpu", **options}
+    model = str(folder / "tiny.safetensors")
+    options = {"output": folder / "out", "model": model, "device": "cpu", "report": False, **options}
     seqhdr.run(str(folder / "in" / "shot_%04d.png"), **options)
 
 

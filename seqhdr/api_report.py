@@ -1,0 +1,150 @@
+"""Reports: measure finished shots and write a page for people and JSON for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seqhdr.errors import GateError, UsageError
+from seqhdr.model.heap import keep_heap_pages
+from seqhdr.pipeline.report import ShotPage, compare_results, report_shot, write_index
+from seqhdr.pipeline.report_options import Limits, ReportOptions
+from seqhdr.pipeline.verdict import raise_gate
+
+__all__ = ["ReportResult", "report"]
+
+Patterns = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What was measured and written.
+
+    Attributes:
+        reports: one JSON-able dictionary per shot, as in the JSON files.
+        pages: one HTML file per shot; of a comparison, one for all.
+        data: the JSON files.
+        index: the page that lists several shots, or None.
+    """
+
+    reports: tuple[dict[str, Any], ...]
+    pages: tuple[Path, ...]
+    data: tuple[Path, ...]
+    index: Path | None = None
+
+
+def report(
+    patterns: Patterns,
+    *,
+    source: Patterns | None = None,
+    truth: Patterns | None = None,
+    compare: bool = False,
+    max_flicker: float | None = None,
+    max_jitter: float | None = None,
+    min_inside: float | None = None,
+    on_frame: Callable[[str, int, int], None] = lambda shot, done, of: None,
+    on_report: Callable[[dict[str, Any], Path], None] = lambda report, page: None,
+    **options: Any,
+) -> ReportResult:
+    """Measure shots: flicker, banding, bins, range, and the distance to a truth where there is one.
+
+    Args:
+        patterns: one or several results, EXR or integer frames, from any tool.
+        source: what they were made from, one for each result in the same order; of a comparison, one for all.
+        truth: what they should be, likewise.
+        compare: the patterns are several results of one shot, shown side by side.
+        max_flicker, max_jitter, min_inside: see :class:`seqhdr.pipeline.report_options.Limits`.
+        on_frame: told the shot, and how many of its frames are measured, of how many.
+        on_report: told of each finished report, and of its page.
+        options: fields of :class:`seqhdr.pipeline.report_options.ReportOptions` by name.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UsageError: options that contradict each other.
+        InputError: frames that cannot be used.
+        GateError: frames fail a limit; all reports are written all the same.
+    """
+    keep_heap_pages()
+    limits = Limits(max_flicker, max_jitter, min_inside)
+    if options.get("output") is not None:
+        options["output"] = Path(options["output"])
+    chosen = ReportOptions(**options, limits=limits)
+    shots = _listed(patterns)
+    if not shots:
+        raise UsageError("no shot given: name one like 'out/shot_acescct.%04d.exr'")
+    if compare:
+        return _compare(shots, _listed(source), _listed(truth), chosen, on_frame, on_report)
+    sources = _partners(shots, _listed(source), "--source")
+    truths = _partners(shots, _listed(truth), "--truth")
+    written: list[ShotPage] = []
+    taken: set[Path] = set()
+    for pattern, its_source, its_truth in zip(shots, sources, truths, strict=True):
+        page = report_shot(pattern, its_source, its_truth, chosen, on_frame=on_frame, taken=taken)
+        written.append(page)
+        on_report(page.report, page.page)
+    index = write_index(written, chosen) if len(written) > 1 else None
+    result = ReportResult(
+        tuple(page.report for page in written),
+        tuple(page.page for page in written),
+        tuple(page.data for page in written),
+        index,
+    )
+    _gate(result.reports, limits)
+    return result
+
+
+def _compare(
+    shots: list[str],
+    source: list[str],
+    truth: list[str],
+    options: ReportOptions,
+    on_frame: Callable[[str, int, int], None],
+    on_report: Callable[[dict[str, Any], Path], None],
+) -> ReportResult:
+    for option, given in (("--source", source), ("--truth", truth)):
+        if len(given) > 1:
+            raise UsageError(f"--compare shows results of one shot: give {option} once, not {len(given)} times")
+    if len(shots) + len(source) < 2:
+        raise UsageError("--compare needs two results or more, or one and its --source")
+    compared = compare_results(
+        shots,
+        source[0] if source else None,
+        truth[0] if truth else None,
+        options,
+        on_frame=on_frame,
+        on_report=on_report,
+    )
+    result = ReportResult(compared.reports, (compared.page,), (compared.data,))
+    # Identity is what the others are held against; it is not on trial.
+    _gate([one for one in result.reports if not one["is_source"]], options.limits)
+    return result
+
+
+def _gate(reports: Sequence[dict[str, Any]], limits: Limits) -> None:
+    """Raise one error for all shots that fail."""
+    failures = []
+    for one in reports:
+        try:
+            raise_gate(one["result"]["pattern"], one["verdict"]["checks"], limits)
+        except GateError as error:
+            failures.append(str(error))
+    if failures:
+        raise GateError("\n".join(failures))
+
+
+def _listed(patterns: Patterns | None) -> list[str]:
+    if patterns is None:
+        return []
+    return [str(patterns)] if isinstance(patterns, (str, Path)) else [str(pattern) for pattern in patterns]
+
+
+def _partners(shots: list[str], given: list[str], option: str) -> list[str | None]:
+    if given and len(given) != len(shots):
+        raise UsageError(
+            f"{option} is given {len(given)} times for {len(shots)} shots: give it once for each, in the same order"
+        )
+    return list(given) if given else [None] * len(shots)

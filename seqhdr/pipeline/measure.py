@@ -1,0 +1,406 @@
+"""Measure one shot from its files, frame by frame, in memory that does not depend on its length."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seqhdr.color.bins import BinAudit, audit, clip_mask, merge
+from seqhdr.color.encodings import convert_linear, get_encoding, primaries_matrix
+from seqhdr.errors import FrameError
+from seqhdr.media.cuts import parse_cuts
+from seqhdr.media.threads import read_ahead
+from seqhdr.pipeline.footage import Footage, StoredFrame, partner
+from seqhdr.pipeline.reference_flow import ReferenceFlow, display_picture, flow_size, small_light
+from seqhdr.quality.banding import measure_banding, smooth_regions
+from seqhdr.quality.flicker import FlickerMeter, FrameFlicker, colour_jitter, exposure_jitter
+from seqhdr.quality.lattice import Lattice, Picture
+from seqhdr.quality.levelling import exposure_step
+from seqhdr.quality.levels import FrameLevels, frame_levels
+from seqhdr.quality.light_range import FrameRange, measure_range
+from seqhdr.quality.perceptual import PerceptualDistance, fit_within, temporal_lpips
+from seqhdr.quality.temporal_std import StdSummary
+from seqhdr.quality.thumbnails import thumbnail
+from seqhdr.quality.truth import TruthMeter
+from seqhdr.quality.truth_light import light_to_truth
+
+__all__ = ["Material", "Measured", "measure_shot", "rec709_light"]
+
+Row = dict[str, Any]
+
+_CONTACTS = 24
+_THUMB_PX = 200
+# Heat maps kept while the shot goes by: of the frames that flicker most, and of those that flicker most over the
+# source; more than are shown, since a frame may be shown for something else.
+_HEATS = 4
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is measured, and against what.
+
+    Attributes:
+        result: the sequence under test.
+        source: the codes it was made from, or None.
+        truth: what it should be, or None.
+        half_width_lsb: w of the source's bins; infinite where nothing is claimed.
+        cuts: ``auto``, ``off`` or frame numbers.
+        lattice: where flicker and bins are measured.
+        lpips: for tLP and LPIPS, or None.
+        extra: HDR-FLIP and ColorVideoVDP too.
+        frames_per_second: for ColorVideoVDP.
+    """
+
+    result: Footage
+    source: Footage | None
+    truth: Footage | None
+    half_width_lsb: float
+    cuts: str
+    lattice: Lattice
+    lpips: PerceptualDistance | None = None
+    extra: bool = False
+    frames_per_second: float = 24.0
+
+    @property
+    def against(self) -> str | None:
+        """The sequence whose flicker is subtracted."""
+        return "source" if self.source else "truth" if self.truth else None
+
+    @property
+    def common(self) -> Footage:
+        """The sequence in whose primaries all are compared."""
+        return self.source or self.result
+
+    @property
+    def sequences(self) -> dict[str, Footage]:
+        """By name."""
+        every = {"result": self.result, "source": self.source, "truth": self.truth}
+        return {name: footage for name, footage in every.items() if footage is not None}
+
+
+@dataclass
+class Measured:
+    """Everything that was found out about a shot; rows are added frame by frame.
+
+    Attributes:
+        rows: per frame, as ``frames`` of a report.
+        std: temporal standard deviations, once all frames are in.
+        audit: of the bins, at the lattice; None without a source, or where no bound is claimed.
+        heats: (h, w) residuals in stops of the frames that flicker most.
+        thumbnails: frame and JPEG, evenly spaced.
+        cuts: frames that start a new shot.
+        accuracy: rows against the truth; empty without one.
+        ranges: of light, per frame.
+        gains: channels that are clipped, and the sum of their stops.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    std: StdSummary | None = None
+    audit: BinAudit | None = None
+    heats: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    thumbnails: list[tuple[int, bytes]] = field(default_factory=list)
+    cuts: list[int] = field(default_factory=list)
+    accuracy: list[Row] = field(default_factory=list)
+    ranges: list[FrameRange] = field(default_factory=list)
+    gains: tuple[int, float] = (0, 0.0)
+
+
+def measure_shot(material: Material, on_frame: Callable[[int, int], None] = lambda done, of: None) -> Measured:
+    """Measure every frame of a shot.
+
+    Args:
+        material: the sequences.
+        on_frame: told how many frames are done, of how many.
+
+    Raises:
+        FrameError: a frame is missing, damaged, or of another size.
+        ShotError: the source or the truth lacks a frame.
+        UsageError: cuts outside the shot, or a metric whose package is missing.
+    """
+    total = len(material.result.shot.frames)
+    with ThreadPoolExecutor(1, thread_name_prefix="fidelity") as beside:
+        meter = _ShotMeter(material, beside)
+        for number, starts, frames in read_ahead(_read(material)):
+            meter.add(number, starts, frames)
+            on_frame(len(meter.measured.rows), total)
+    return meter.finish()
+
+
+def rec709_light(footage: Footage, pixels: NDArray[Any]) -> Tensor:
+    """(h, w, 3) stored values → (3, h, w) float32 scene-linear light, Rec.709 primaries."""
+    return convert_linear(footage.light(pixels), footage.encoding, get_encoding("lin_rec709"))
+
+
+Frames = dict[str, StoredFrame]
+
+
+def _read(material: Material) -> Iterator[tuple[int, bool, Frames]]:
+    for segment in material.result.shot.segments:
+        for number in segment:
+            yield number, number == segment[0], read_frames(material, number)
+
+
+def read_frames(material: Material, number: int) -> Frames:
+    """The frames of all sequences that belong to one number of the result."""
+    frames = {"result": material.result.read(number)}
+    shape = frames["result"].pixels.shape
+    for name, footage in material.sequences.items():
+        if name == "result":
+            continue
+        frames[name] = footage.read(partner(footage, number, frames["result"], f"--{name}"))
+        other = frames[name].pixels.shape
+        if other != shape:
+            raise FrameError(
+                f"{frames['result'].path}: is {shape[1]}x{shape[0]}, its {name} is {other[1]}x{other[0]}: "
+                f"check --{name}"
+            )
+    return frames
+
+
+class _ShotMeter:
+    """What has to be remembered from frame to frame."""
+
+    def __init__(self, material: Material, beside: Executor) -> None:
+        self._material = material
+        self.measured = Measured()
+        result, common = material.result, material.common
+        self._reference = material.against or "result"
+        self._cuts = parse_cuts(material.cuts, result.shot.available, bits=_bits(common))
+        self._shown_as = material.source.encoding if material.source else None
+        self._flow = ReferenceFlow(result.height, result.width, self._shown_as)
+        self._before: Picture | None = None
+        self._beside = beside
+        self._flow_size = flow_size(result.height, result.width)
+        self._flicker = FlickerMeter(material.lattice)
+        self._to_common = {
+            name: None
+            if footage.encoding.primaries == common.encoding.primaries
+            else primaries_matrix(footage.encoding, common.encoding).float()
+            for name, footage in material.sequences.items()
+        }
+        self._audits: list[BinAudit] = []
+        self._exposures: dict[str, list[Any]] = {name: [] for name in material.sequences}
+        self._colours: dict[str, list[Any]] = {name: [] for name in material.sequences}
+        self._heats: dict[str, list[tuple[float, int, NDArray[np.float32]]]] = {}
+        frames = result.shot.frames
+        count = min(_CONTACTS, len(frames))
+        self._contacts = {frames[i * (len(frames) - 1) // max(count - 1, 1)] for i in range(count)}
+        self._since_cut = 0
+        self._lpips_before: dict[str, Tensor] = {}
+        self._truth = self._truth_meter()
+
+    def _truth_meter(self) -> TruthMeter | None:
+        material = self._material
+        if material.truth is None:
+            return None
+        source = material.source
+        return TruthMeter(
+            encoding=source.encoding if source else None,
+            half_width_lsb=material.half_width_lsb,
+            bits=_bits(source) if source else 8,
+            lpips=material.lpips,
+            extra=material.extra,
+            frames_per_second=material.frames_per_second,
+        )
+
+    def add(self, number: int, starts: bool, frames: Frames) -> None:
+        """Measure the next frame."""
+        material = self._material
+        stops = {name: footage.stops(frames[name].pixels) for name, footage in material.sequences.items()}
+        levels = {name: frame_levels(frames[name].pixels, f.light_of) for name, f in material.sequences.items()}
+        small = {name: small_light(stops[name], self._flow_size, self._to_common[name]) for name in stops}
+        starts = self._starts(number, frames, small, starts=starts)
+        pictures = {
+            name: Picture(stops[name], self._to_common[name], self._usable(name, frames[name], levels[name]))
+            for name in stops
+        }
+        compared = "truth" if material.truth else "source" if material.source else None
+        reference, before = pictures[self._reference], self._before
+        self._before = reference
+        step = None if starts or before is None else exposure_step(reference, before, material.lattice)
+        # Banding and bins share nothing with the motion: the second core has them done before the flow is.
+        fidelity = self._beside.submit(self._fidelity, number, frames, levels)
+        motion, tof_px = self._flow.step(small, self._reference, compared, step)
+        picked = np.ascontiguousarray(_picked(frames[self._reference].pixels, material.lattice))
+        quantum_stops = material.sequences[self._reference].quantum(picked)
+        flicker = self._flicker.add(pictures, self._reference, motion, quantum_stops)
+        row: Row = {"frame": number, "starts_segment": starts}
+        row |= self._flicker_numbers(number, flicker)
+        row |= {"tof_px": tof_px, "tlp": self._tlp(frames, compared, starts=starts)}
+        row |= fidelity.result()
+        row |= self._accuracy(frames)
+        self.measured.rows.append(row)
+        if number in self._contacts:
+            self.measured.thumbnails.append((number, self._thumbnail(frames["result"])))
+
+    def _starts(self, number: int, frames: Frames, small: dict[str, Tensor], *, starts: bool) -> bool:
+        """Whether a frame has none before it: at the start of a segment, and after a cut."""
+        looked_at = frames[self._reference].pixels
+        if looked_at.dtype.kind == "f":
+            shown = display_picture(small[self._reference], self._shown_as)[0]
+            looked_at = (shown.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+        # Asked of every frame: the detector compares neighbours.
+        cut = self._cuts.is_cut(number, looked_at)
+        if cut and not starts:
+            self.measured.cuts.append(number)
+        self._since_cut = 0 if starts or cut else self._since_cut + 1
+        return starts or cut
+
+    def _usable(self, name: str, frame: StoredFrame, levels: FrameLevels) -> Tensor | None:
+        """(H, W) bool, where all channels are finite and none is clipped; None where that is everywhere."""
+        pixels = frame.pixels
+        if frame.max_code is not None:
+            source = name == "source"
+            reach = self._material.half_width_lsb if source and math.isfinite(self._material.half_width_lsb) else 0.5
+            below = np.array([c.values.max() if len(c.values) else 0 for c in levels.channels]) + reach < frame.max_code
+            if below.all():
+                return None
+            limit = math.ceil(frame.max_code - reach)
+            red, green, blue = (channel.plane < limit for channel in levels.channels)
+            return torch.from_numpy(red & green & blue)
+        if not any(channel.nan_count or channel.inf_count for channel in levels.channels):
+            return None
+        return torch.from_numpy(np.isfinite(pixels).all(axis=2))
+
+    def _flicker_numbers(self, number: int, flicker: FrameFlicker | None) -> Row:
+        row: Row = {"counted_share": flicker.counted_share if flicker else None}
+        for name in self._exposures:
+            one = flicker.by_name.get(name) if flicker else None
+            prefix = "" if name == "result" else f"{name}_"
+            row[f"{prefix}flicker_stops"] = one.flicker_stops if one else None
+            row[f"{prefix}exposure_stops"] = one.exposure_stops if one else None
+            self._exposures[name].append(one.exposure_stops if one else None)
+            self._colours[name].append(one.colour_stops if one else None)
+        row["excess_flicker_stops"] = _excess(row, "flicker_stops", self._material.against)
+        for key in ("flicker_stops", "excess_flicker_stops"):
+            heats = self._heats.setdefault(key, [])
+            if flicker is not None and row[key] is not None:
+                heapq.heappush(heats, (row[key], number, flicker.heat_stops))
+                if len(heats) > _HEATS:
+                    heapq.heappop(heats)
+        return row
+
+    def _fidelity(self, number: int, frames: Frames, levels: dict[str, FrameLevels]) -> Row:
+        regions = smooth_regions(levels[self._reference])
+        banding = {name: measure_banding(levels[name], regions) for name in levels if name != "truth"}
+        extent = measure_range(levels["result"])
+        self.measured.ranges.append(extent)
+        source = banding.get("source")
+        row: Row = {
+            "banding_index": banding["result"].banding_index,
+            "plateau_share": banding["result"].plateau_share,
+            "levels": banding["result"].levels,
+            "source_banding_index": source.banding_index if source else None,
+            "source_plateau_share": source.plateau_share if source else None,
+            "source_levels": source.levels if source else None,
+            "maximum": extent.maximum,
+            "nonfinite": extent.nan_count + extent.inf_count,
+        }
+        row |= {"inside_share": None, "exact_share": None, "clipped_share": None, "gain_max_stops": None}
+        return row | (self._bins(number, frames, self._material.source) if self._material.source else {})
+
+    def _bins(self, number: int, frames: Frames, source: Footage) -> Row:
+        """The audit, and what was put above clip, at the pixels of the lattice."""
+        material = self._material
+        width, max_code = material.half_width_lsb, frames["source"].max_code or 255
+        picked = {name: np.ascontiguousarray(_picked(frames[name].pixels, material.lattice)) for name in frames}
+        codes = torch.from_numpy(picked["source"].astype(np.float32)).permute(2, 0, 1).contiguous()
+        clipped = clip_mask(codes, width, max_code)
+        light = convert_linear(material.result.light(picked["result"]), material.result.encoding, source.encoding)
+        _, gain_stops = light_to_truth(light, source.encoding, max_code)
+        beyond = gain_stops[clipped]
+        count, total = self.measured.gains
+        self.measured.gains = count + beyond.numel(), total + float(beyond.double().sum())
+        row: Row = {
+            "clipped_share": float(clipped.float().mean()),
+            "gain_max_stops": float(beyond.max()) if beyond.numel() else 0.0,
+        }
+        if math.isinf(width):
+            return row
+        stored = torch.from_numpy(picked["result"].astype(np.float32)).permute(2, 0, 1).double()
+        storage = frames["result"].storage
+        found = audit(
+            stored / (frames["result"].max_code or 1),
+            codes,
+            width,
+            max_code,
+            source.encoding,
+            material.result.encoding,
+            storage == "half",
+            float24=storage == "float24",
+            frame=number,
+        )
+        self._audits.append(found)
+        return row | {"inside_share": found.container_share, "exact_share": found.exact_share}
+
+    def _tlp(self, frames: Frames, compared: str | None, *, starts: bool) -> float | None:
+        distance = self._material.lpips
+        if distance is None or compared is None:
+            return None
+        sequences, log = self._material.sequences, get_encoding("acescct")
+        before, self._lpips_before = self._lpips_before, {}
+        for name in ("result", compared):
+            rgb_log = log.encode(rec709_light(sequences[name], frames[name].pixels))
+            self._lpips_before[name] = fit_within(rgb_log, 512)
+        if starts or not before:
+            return None
+        pairs = [(before[name], self._lpips_before[name]) for name in ("result", compared)]
+        with torch.inference_mode():
+            return temporal_lpips(distance, *pairs[0], *pairs[1])
+
+    def _accuracy(self, frames: Frames) -> Row:
+        truth = self._material.truth
+        if self._truth is None or truth is None:
+            return {"psnr_db": None, "identity_psnr_db": None}
+        source = self._material.source
+        space = source.encoding if source else get_encoding("lin_rec709")
+        ours, ideal = (
+            convert_linear(footage.light(frames[name].pixels), footage.encoding, space)
+            for name, footage in (("result", self._material.result), ("truth", truth))
+        )
+        score = self._truth.add(self._since_cut, ours, ideal, frames["source"].pixels if source else None)
+        return {"psnr_db": score.psnr_db, "identity_psnr_db": score.identity_psnr_db}
+
+    def _thumbnail(self, frame: StoredFrame) -> bytes:
+        step = max(1, frame.pixels.shape[1] // (2 * _THUMB_PX))
+        light = rec709_light(self._material.result, np.ascontiguousarray(frame.pixels[::step, ::step]))
+        return thumbnail(light.permute(1, 2, 0).numpy(), _THUMB_PX)
+
+    def finish(self) -> Measured:
+        """Everything that only the whole shot tells."""
+        found, against = self.measured, self._material.against
+        for name in self._exposures:
+            prefix = "" if name == "result" else f"{name}_"
+            jitters = exposure_jitter(self._exposures[name]), colour_jitter(self._colours[name])
+            for row, exposure, colour in zip(found.rows, *jitters, strict=True):
+                row[f"{prefix}jitter_stops"], row[f"{prefix}colour_jitter_stops"] = exposure, colour
+        for row in found.rows:
+            row["excess_jitter_stops"] = _excess(row, "jitter_stops", against)
+        found.std = self._flicker.finish()
+        found.audit = merge(self._audits) if self._audits else None
+        found.heats = {number: heat for heats in self._heats.values() for _, number, heat in heats}
+        found.accuracy = self._truth.rows() if self._truth else []
+        return found
+
+
+def _bits(footage: Footage) -> int:
+    return int(footage.first.max_code or 255).bit_length()
+
+
+def _picked(pixels: NDArray[Any], lattice: Lattice) -> NDArray[Any]:
+    start = lattice.stride // 2
+    return pixels[start :: lattice.stride, start :: lattice.stride]
+
+
+def _excess(row: Row, key: str, against: str | None) -> float | None:
+    mine, its = row[key], row[f"{against}_{key}"] if against else None
+    return mine - its if mine is not None and its is not None else None

@@ -226,7 +226,7 @@ def _measure(
         input_space=options.input_space,
         output_space=options.output_space,
         ocio=options.ocio,
-        cuts=options.cuts,
+        cuts=_cuts_among(options.cuts, written),
     )
     page = page_path(report.output, wishes)
     if not report.frames and page.exists():
@@ -244,6 +244,14 @@ def _measure(
     message = "\n".join((*finished.report["summary"], f"report   {finished.page}"))
     on_event(Event("report", shot.pattern, message, data))
     return [finished.page]
+
+
+def _cuts_among(cuts: str, written: list[int]) -> str:
+    """The named cuts that a chunk of a shot has frames of."""
+    if cuts.strip().lower() in ("auto", "off"):
+        return cuts
+    kept = [part for part in cuts.split(",") if int(part) in written]
+    return ",".join(kept) or "off"
 
 
 def _raise_failures(reports: Sequence[ShotReport]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from seqhdr.errors import GateError, UsageError
 from seqhdr.model.heap import keep_heap_pages
-from seqhdr.pipeline.report import ShotPage, compare_results, report_shot, write_index
+from seqhdr.pipeline.report import ShotPage, compare_results, page_path, report_shot, write_index
 from seqhdr.pipeline.report_options import Limits, ReportOptions
 from seqhdr.pipeline.verdict import raise_gate
 
@@ -45,7 +45,7 @@ def report(
     max_jitter: float | None = None,
     min_inside: float | None = None,
     on_frame: Callable[[str, int, int], None] = lambda shot, done, of: None,
-    on_report: Callable[[dict[str, Any], Path], None] = lambda report, page: None,
+    on_report: Callable[[dict[str, Any], Path | None], None] = lambda report, page: None,
     **options: Any,
 ) -> ReportResult:
     """Measure shots: flicker, banding, bins, range, and the distance to a truth where there is one.
@@ -57,7 +57,7 @@ def report(
         compare: the patterns are several results of one shot, shown side by side.
         max_flicker, max_jitter, min_inside: see :class:`seqhdr.pipeline.report_options.Limits`.
         on_frame: told the shot, and how many of its frames are measured, of how many.
-        on_report: told of each finished report, and of its page.
+        on_report: told of each finished report, and of its page; of a comparison, whose page comes last, of None.
         options: fields of :class:`seqhdr.pipeline.report_options.ReportOptions` by name.
 
     Returns:
@@ -72,6 +72,8 @@ def report(
     limits = Limits(max_flicker, max_jitter, min_inside)
     if options.get("output") is not None:
         options["output"] = Path(options["output"])
+    if "stride" in options:
+        options["stride"] = str(options["stride"])
     chosen = ReportOptions(**options, limits=limits)
     shots = _listed(patterns)
     if not shots:
@@ -80,10 +82,14 @@ def report(
         return _compare(shots, _listed(source), _listed(truth), chosen, on_frame, on_report)
     sources = _partners(shots, _listed(source), "--source")
     truths = _partners(shots, _listed(truth), "--truth")
+    # Before the first is measured: the refusal of the last must not come hours later.
+    pages = [page_path(pattern, chosen).resolve() for pattern in shots]
+    twice = next((page for page in pages if pages.count(page) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{twice}: two of the shots would write it: report them into different folders with -o")
     written: list[ShotPage] = []
-    taken: set[Path] = set()
     for pattern, its_source, its_truth in zip(shots, sources, truths, strict=True):
-        page = report_shot(pattern, its_source, its_truth, chosen, on_frame=on_frame, taken=taken)
+        page = report_shot(pattern, its_source, its_truth, chosen, on_frame=on_frame)
         written.append(page)
         on_report(page.report, page.page)
     index = write_index(written, chosen) if len(written) > 1 else None
@@ -103,7 +109,7 @@ def _compare(
     truth: list[str],
     options: ReportOptions,
     on_frame: Callable[[str, int, int], None],
-    on_report: Callable[[dict[str, Any], Path], None],
+    on_report: Callable[[dict[str, Any], Path | None], None],
 ) -> ReportResult:
     for option, given in (("--source", source), ("--truth", truth)):
         if len(given) > 1:
@@ -116,16 +122,15 @@ def _compare(
         truth[0] if truth else None,
         options,
         on_frame=on_frame,
-        on_report=on_report,
+        on_report=lambda report: on_report(report, None),
     )
     result = ReportResult(compared.reports, (compared.page,), (compared.data,))
-    # Identity is what the others are held against; it is not on trial.
-    _gate([one for one in result.reports if not one["is_source"]], options.limits)
+    _gate(result.reports, options.limits)
     return result
 
 
 def _gate(reports: Sequence[dict[str, Any]], limits: Limits) -> None:
-    """Raise one error for all shots that fail."""
+    """Raise one error for all shots that fail a limit."""
     failures = []
     for one in reports:
         try:

@@ -11,8 +11,9 @@ from seqhdr.errors import UsageError
 from seqhdr.media.atomic import whole_file
 from seqhdr.model.cards import load_model, read_card, save_model
 from seqhdr.model.heap import keep_heap_pages
-from seqhdr.pipeline.evaluate import EvalReport, show, to_dict, to_markdown
+from seqhdr.pipeline.evaluate import EvalReport
 from seqhdr.pipeline.evaluate import evaluate as evaluate_models
+from seqhdr.pipeline.evaluate_tables import show, to_dict, to_markdown
 from seqhdr.pipeline.prepare import PrepareOptions, PrepareReport
 from seqhdr.pipeline.prepare import prepare as prepare_pairs
 from seqhdr.pipeline.synth import SynthOptions
@@ -136,10 +137,14 @@ def evaluate(
                 hidden.write_text(text)
     if card is not None:
         net = load_model(models[0])
-        measured = {
-            f"{'compressed ' if part['compressed'] else ''}{part['encoding']}": part["total"]
+        parts = {
+            f"{'compressed ' if part['compressed'] else ''}{part['encoding']}": part
             for part in numbers["models"][0]["inputs"]
         }
+        measured = {kind: part["total"] for kind, part in parts.items()}
+        flicker = {kind: part["flicker"]["total"] for kind, part in parts.items() if part["flicker"]}
+        if flicker:
+            measured["flicker"] = flicker
         measured["how"] = {key: numbers[key] for key in ("data", "clips", "frames", "flow")}
         save_model(card, net.config, net.state_dict(), read_card(models[0]).training, measured)
     return report

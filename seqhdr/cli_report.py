@@ -72,12 +72,12 @@ def report(
 
     from seqhdr import api_report
 
-    def show(finished: dict[str, Any], page: Path) -> None:
+    def show(finished: dict[str, Any], page: Path | None) -> None:
         # At once, and not after all shots: a gate that fails ends the command with an error.
         if quiet or as_json:
             return
         progress.stop()
-        print("\n".join((*finished["summary"], f"report   {page}")))
+        print("\n".join((*finished["summary"], *([f"report   {page}"] if page else []))))
         progress.start()
 
     console = Console(stderr=True)
@@ -116,5 +116,8 @@ def report(
         )
     if as_json:
         print(json.dumps(list(result.reports), indent=1))
-    elif result.index and not quiet:
-        print(f"index    {result.index}")
+    elif not quiet:
+        if compare:
+            print(f"compare  {result.pages[0]}")
+        if result.index:
+            print(f"index    {result.index}")

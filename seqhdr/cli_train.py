@@ -140,6 +140,12 @@ def evaluate(
         int | None, typer.Option(help="At most so many clips of each kind of input.", show_default="all")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    flicker: Annotated[
+        bool, typer.Option("--flicker/--no-flicker", help="Measure what changes from frame to frame.")
+    ] = True,
+    single_frame: Annotated[
+        bool, typer.Option("--single-frame", help="Run without memory too and compare flicker; twice the time.")
+    ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables here.")] = None,
     card: Annotated[
@@ -147,7 +153,7 @@ def evaluate(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Measure models on clips with a truth, by stratum, identity beside them."""
+    """Measure models on clips with a truth: error by stratum and flicker, identity beside them."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -162,6 +168,8 @@ def evaluate(
             flow_weights=flow_weights,
             limit=limit,
             device=device,
+            flicker=flicker,
+            single_frame=single_frame,
             json_file=json_file,
             markdown=markdown,
             card=card,

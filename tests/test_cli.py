@@ -20,7 +20,7 @@ from seqhdr.media.exr import complete_exr
 def test_without_a_verb_there_is_help(seqhdr: Any) -> None:
     ran = seqhdr("--help")
     assert ran.code == 0
-    for verb in ("run", "verify", "inspect"):
+    for verb in ("run", "verify", "inspect", "report"):
         assert verb in ran.out
     assert "130 interrupted" in " ".join(ran.out.split())
     assert "Usage" in seqhdr().out

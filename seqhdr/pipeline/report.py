@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,6 @@ def report_shot(
     options: ReportOptions,
     *,
     on_frame: OnFrame = lambda shot, done, of: None,
-    taken: set[Path] | None = None,
 ) -> ShotPage:
     """Measure one shot and write its page and its JSON.
 
@@ -80,19 +80,14 @@ def report_shot(
         source, truth: what they were made from, and what they should be, or None.
         options: the user's wishes; its limits decide the verdict, but raise nothing here.
         on_frame: told the shot, and how many of its frames are done, of how many.
-        taken: pages written so far, so that two shots of one name do not overwrite each other; this one is added.
 
     Raises:
-        UsageError: limits that nothing can meet or miss, or a page that another shot has written.
+        UsageError: limits that nothing can meet or miss.
         InputError: frames that cannot be used.
         FramesFailedError: the page cannot be written.
     """
     material, bins_reason = _material(pattern, source, truth, options)
     page = _page(material.result.shot, options)
-    if taken is not None:
-        if page in taken:
-            raise UsageError(f"{page}: two of the shots would write it: report them into different folders with -o")
-        taken.add(page)
     found = measure_shot(material, lambda done, of: on_frame(pattern, done, of))
     report = build_report(
         material.result.shot.name,
@@ -117,7 +112,7 @@ def compare_results(
     options: ReportOptions,
     *,
     on_frame: OnFrame = lambda shot, done, of: None,
-    on_report: Callable[[dict[str, Any], Path], None] = lambda report, page: None,
+    on_report: Callable[[dict[str, Any]], None] = lambda report: None,
 ) -> Comparison:
     """Measure several results of one shot and show them side by side; the source itself is one of them, as identity.
 
@@ -130,7 +125,7 @@ def compare_results(
         shown = every[0][0]
         width = f"{shown.half_width_lsb:g}" if math.isfinite(shown.half_width_lsb) else None
         as_result = dataclasses.replace(options, output_space=shown.common.encoding.name, bins=options.bins or width)
-        every.append(_material(source, source, truth, as_result))
+        every.append(_material(source, source, truth, as_result, like=shown.result.shot))
     labels = _labels([material.result for material, _ in every])
     first = every[0][0].result
     for material, _ in every[1:]:
@@ -148,10 +143,11 @@ def compare_results(
             label, material, found, options.limits, bins_reason=reason, flow=_flow_words(material)
         ) | {"is_source": material.result.shot.pattern == source}
         reports.append(report)
-        on_report(report, page)
+        on_report(report)
     shared = set(every[0][0].result.shot.frames).intersection(*(m.result.shot.frames for m, _ in every))
     worst = {row["frame"]: row for report in reversed(reports) for row in report["worst"] if row["frame"] in shared}
-    pictures = comparison_pictures(labels, [material for material, _ in every], list(worst.values())[::-1])
+    materials = [material for material, _ in every]
+    pictures = comparison_pictures(labels, materials, list(worst.values())[::-1], sorted(shared))
     data = page.with_suffix(".json")
     _make_folder(page.parent)
     _write(data, json.dumps({"format": FORMAT, "results": reports}, indent=1, allow_nan=False) + "\n")
@@ -165,19 +161,26 @@ def write_index(written: Sequence[ShotPage], options: ReportOptions) -> Path:
     It lies where the pages are: in the folder of the options, else in the one that holds all of them.
     """
     folder = options.output or Path(os.path.commonpath([page.page.parent.resolve() for page in written]))
-    index = folder / "index.report.html"
+    # A name that no shot's page can have.
+    index = folder / "reports.html"
     hrefs = [Path(os.path.relpath(page.page, folder)).as_posix() for page in written]
     _write(index, render_index([page.report for page in written], hrefs, [page.thumbnail for page in written]))
     return index
 
 
 def _material(
-    pattern: str, source: str | None, truth: str | None, options: ReportOptions
+    pattern: str, source: str | None, truth: str | None, options: ReportOptions, *, like: Shot | None = None
 ) -> tuple[Material, str | None]:
+    """What is to be measured, and why its bins are as wide as they are; of ``like``, only the frames it has too."""
     ocio = options.ocio
     result = open_footage(
         pattern, frames=options.frames, space=options.output_space, ocio=ocio, option="--output-space"
     )
+    if like is not None:
+        on_disk = set(result.shot.available)
+        segments = tuple(tuple(frame for frame in run if frame in on_disk) for run in like.segments)
+        kept = tuple(frame for run in segments for frame in run)
+        result = dataclasses.replace(result, shot=dataclasses.replace(result.shot, frames=kept, segments=segments))
     header = result.first.attributes
     origin, ideal, reason = None, None, None
     width = 0.5
@@ -200,7 +203,15 @@ def _material(
     fps = float(parse_fps(options.fps)) if options.fps else result.first.frames_per_second or 24.0
     lattice = make_lattice(result.height, result.width, None if options.stride == "auto" else _stride(options, result))
     material = Material(
-        result, origin, ideal, width, options.cuts, lattice, _lpips(options), options.metrics, frames_per_second=fps
+        result,
+        origin,
+        ideal,
+        width,
+        options.cuts,
+        lattice,
+        _lpips(options.lpips_backbone),
+        options.metrics,
+        frames_per_second=fps,
     )
     return material, reason
 
@@ -237,8 +248,9 @@ def _half_width(given: str | None, header: Any) -> tuple[float, str | None]:
     return (float(claimed) if float(claimed) >= 0 else math.inf), str(header.get("seqhdr:bins_reason", "")) or None
 
 
-def _lpips(options: ReportOptions) -> PerceptualDistance | None:
-    return load_lpips(options.lpips_backbone) if options.lpips_backbone else None
+@lru_cache(maxsize=1)
+def _lpips(backbone: str | None) -> PerceptualDistance | None:
+    return load_lpips(backbone) if backbone else None
 
 
 def _flow_words(material: Material) -> str:

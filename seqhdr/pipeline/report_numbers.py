@@ -23,6 +23,8 @@ FORMAT = 1
 WINDOW = 8
 
 _WORST = 6
+# What is less, in stops or as a share, is rounding.
+_WORTH_A_LOOK = 1e-4
 
 Row = dict[str, Any]
 
@@ -111,7 +113,7 @@ def worst_frames(rows: Sequence[Row]) -> list[Row]:
     )
     chosen: dict[int, Row] = {}
     for why, key, unit, count in wanted:
-        ranked = sorted((row for row in rows if (row[key] or 0) > 0), key=lambda row: -row[key])
+        ranked = sorted((row for row in rows if (row[key] or 0) > _WORTH_A_LOOK), key=lambda row: -row[key])
         fresh = [row for row in ranked if row["frame"] not in chosen][:count]
         chosen |= {r["frame"]: {"frame": r["frame"], "why": why, "value": r[key], "unit": unit} for r in fresh}
     return list(chosen.values())[:_WORST]

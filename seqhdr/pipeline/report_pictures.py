@@ -44,7 +44,7 @@ def shot_pictures(material: Material, found: Measured, worst: Sequence[Row]) -> 
         FrameError: a frame has vanished since.
     """
     frames = material.result.shot.frames
-    rows = list(worst) or [{"frame": frames[len(frames) // 2], "why": "middle of the shot", "value": None, "unit": ""}]
+    rows = list(worst) or [_middle(frames)]
     limit = _round_limit(found.heats.values())
     pictured: list[WorstPicture] = []
     crops: list[Crop] = []
@@ -73,17 +73,20 @@ def shot_pictures(material: Material, found: Measured, worst: Sequence[Row]) -> 
     )
 
 
-def comparison_pictures(labels: Sequence[str], materials: Sequence[Material], worst: Sequence[Row]) -> Pictures:
+def comparison_pictures(
+    labels: Sequence[str], materials: Sequence[Material], worst: Sequence[Row], shared: Sequence[int]
+) -> Pictures:
     """The same places of the same frames in several results.
 
     Args:
         labels: what the results are called, all different.
         materials: one per result, of one shot.
         worst: frames to show, as for :func:`shot_pictures`, taken from all results together.
+        shared: frame numbers that all results have.
     """
     crops: list[Crop] = []
     others = {name: footage for name, footage in materials[0].sequences.items() if name == "truth"}
-    for row in worst:
+    for row in list(worst) or ([_middle(shared)] if shared else []):
         if len(crops) == _most_crops(len(labels) + len(others)):
             break
         read = [read_frames(material, row["frame"]) for material in materials]
@@ -94,6 +97,10 @@ def comparison_pictures(labels: Sequence[str], materials: Sequence[Material], wo
         crops.append(_crop(row, top, left, shown))
     result = materials[0].result
     return Pictures(viewer=pack_viewer(crops, width=result.width, height=result.height) if crops else None)
+
+
+def _middle(frames: Sequence[int]) -> Row:
+    return {"frame": frames[len(frames) // 2], "why": "middle of the shot", "value": None, "unit": ""}
 
 
 def _order(frames: Frames) -> list[str]:

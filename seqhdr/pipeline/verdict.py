@@ -105,8 +105,16 @@ def raise_gate(pattern: str, found: Sequence[dict[str, Any]], limits: Limits) ->
 
     Raises:
         GateError: it names what fails, by how much, and in which frames.
+        UsageError: there is not one number to hold against a limit.
     """
     wanted = {"flicker": limits.max_flicker, "jitter": limits.max_jitter, "inside": limits.min_inside}
+    held = {check["name"] for check in found}
+    for name, option in (("flicker", "--max-flicker"), ("jitter", "--max-jitter"), ("inside", "--min-inside")):
+        if wanted[name] is not None and name not in held:
+            raise UsageError(
+                f"{pattern}: {option} finds nothing to measure: too few frames follow each other, or all is clipped; "
+                "leave it out, or check the pattern and --frames"
+            )
     failing = [check for check in found if not check["ok"] and wanted.get(check["name"]) is not None]
     if not failing:
         return
@@ -179,8 +187,10 @@ def summary_lines(report: Row) -> list[str]:
         line = f"bins     {_percent(fidelity['inside_share'])} of unclipped channels inside"
         line += f"; {_percent(fidelity['clipped_share'])} clipped"
         line += f", extended by up to {fidelity['gain_max_stops']:.1f} stops" if fidelity["gain_max_stops"] else ""
-    else:
+    elif fidelity["minimum"] is not None:
         line = f"light    {fidelity['minimum']:.4g} to {fidelity['maximum']:.4g}"
+    else:
+        line = "light    none"
     line += f"; NaN or infinite: {fidelity['nonfinite']}"
     rows = [row for row in report["accuracy"]["rows"] if row["unit"] == "dB"] if report["accuracy"] else []
     if rows:

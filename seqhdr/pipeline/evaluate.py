@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as RichTable
 from torch import Tensor
 
 from seqhdr.color.encodings import get_encoding
@@ -21,13 +16,15 @@ from seqhdr.errors import UnknownNameError, UsageError
 from seqhdr.media.threads import read_ahead
 from seqhdr.model.cards import load_model
 from seqhdr.model.device import choose_device
+from seqhdr.model.head import Prediction
 from seqhdr.model.motion import FlowEstimator, make_flow
 from seqhdr.model.net import SeqNet
 from seqhdr.model.predict import Memory, Predictor
-from seqhdr.quality.strata import StrataScore, Table, strata_rows, worst_scene
+from seqhdr.pipeline.evaluate_flicker import ClipFlicker, ClipMeter, FlickerScore, sum_up
+from seqhdr.quality.strata import StrataScore, Table, worst_scene
 from seqhdr.train.pairs import ClipInfo, PairFrame, find_clips, read_pair
 
-__all__ = ["EvalReport", "FlowName", "InputScore", "ModelScore", "evaluate", "show", "to_dict", "to_markdown"]
+__all__ = ["EvalReport", "FlowName", "InputScore", "ModelScore", "evaluate"]
 
 FlowName = Literal["dis", "off", "exact", "raft"]
 _FLOWS = ("dis", "off", "exact", "raft")
@@ -44,6 +41,7 @@ class InputScore:
         total: all of them together, see :meth:`seqhdr.quality.strata.StrataScore.table`.
         scenes: the same for the clips of each scene.
         worst: stratum → the scene that fares worst there, see :func:`seqhdr.quality.strata.worst_scene`.
+        flicker: what changes from frame to frame; None where it was not measured.
     """
 
     encoding: str
@@ -53,6 +51,7 @@ class InputScore:
     total: Table
     scenes: dict[str, Table]
     worst: dict[str, str]
+    flicker: FlickerScore | None = None
 
 
 @dataclass(frozen=True)
@@ -110,11 +109,13 @@ class _ExactFlow:
 class _Running:
     """One model at work: its scores so far, and the memory of the clip at hand."""
 
-    def __init__(self, model: str | Path, net: SeqNet, flow: FlowEstimator | None) -> None:
+    def __init__(self, model: str | Path, net: SeqNet, flow: FlowEstimator | None, *, single_frame: bool) -> None:
         self._model, self._net, self._flow = Path(model).name, net, flow
+        self._single_frame = single_frame
         self._memory: Memory | None = None
         # (encoding, compressed) → scene → its score.
         self._scores: dict[tuple[str, bool], dict[str, StrataScore]] = {}
+        self._flicker: dict[tuple[str, bool], list[ClipFlicker]] = {}
         self._seconds = 0.0
 
     def begin(self, clip: ClipInfo) -> None:
@@ -124,7 +125,8 @@ class _Running:
         self._predictor = Predictor(self._net, input_space=self._encoding, half_width_lsb=w, flow=self._flow)
         self._score = self._scores.setdefault(_kind(clip), {}).setdefault(clip.scene, StrataScore())
 
-    def add(self, index: int, pair: PairFrame) -> None:
+    def add(self, index: int, pair: PairFrame) -> dict[str, Prediction]:
+        """Predict and score a frame: what the model says of it, and what it says without memory, if asked to."""
         started = time.perf_counter()
         prediction, self._memory = self._predictor.step(pair.codes, self._memory)
         offset, gain = prediction.offset_lsb.cpu(), prediction.gain_stops.cpu()  # waits for the device, too
@@ -132,6 +134,15 @@ class _Running:
         codes = torch.from_numpy(pair.codes).permute(2, 0, 1).float()
         w = self._clip.half_width_lsb
         self._score.add_frame(index, codes, pair.value_lsb, pair.gain_stops, offset, gain, self._encoding, w)
+        if not self._single_frame:
+            return {"model": prediction}
+        # A first frame has no memory anyway.
+        alone = self._predictor.step(pair.codes, None)[0] if index else prediction
+        return {"model": prediction, "single_frame": alone}
+
+    def end(self, flicker: ClipFlicker) -> None:
+        """Take what the clip at hand flickers by."""
+        self._flicker.setdefault(_kind(self._clip), []).append(flicker)
 
     def result(self, clips: Sequence[ClipInfo]) -> ModelScore:
         """What was measured on these clips, which are all that were begun."""
@@ -144,7 +155,8 @@ class _Running:
             tables = {scene: score.table() for scene, score in sorted(scenes.items())}
             summed = total.table()
             worst = {stratum: worst_scene(tables, stratum) for stratum in summed}
-            parts.append(InputScore(*kind, len(measured), _count_frames(measured), summed, tables, worst))
+            flicker = sum_up(self._flicker[kind]) if kind in self._flicker else None
+            parts.append(InputScore(*kind, len(measured), _count_frames(measured), summed, tables, worst, flicker))
         seconds = self._seconds / max(_count_frames(clips), 1)
         return ModelScore(self._model, self._net.config.name, self._net.weights_sha256, seconds, tuple(parts))
 
@@ -157,6 +169,8 @@ def evaluate(
     flow_weights: str | None = None,
     limit: int | None = None,
     device: str = "cpu",
+    flicker: bool = True,
+    single_frame: bool = False,
     on_frame: Callable[[int, int], None] = lambda done, of: None,
 ) -> EvalReport:
     """Run models over clips and measure them against the truth, frame by frame, in bounded memory.
@@ -169,6 +183,9 @@ def evaluate(
         limit: of each kind of input (encoding, lossless or compressed) at most this many clips, spread evenly over
             those found; None for all.
         device: where the networks run, ``auto`` or torch's name for it.
+        flicker: measure what changes from frame to frame too, along the clips' exact flow, or DIS where they have none.
+        single_frame: run the models also frame by frame, without memory, to see how much less flicker the memory
+            leaves. Takes twice the time.
         on_frame: told how many frames all models have done, of how many.
 
     Returns:
@@ -182,6 +199,8 @@ def evaluate(
         InputError, WeightsError: a clip's description or a weights file cannot be used.
     """
     _check_options(flow, flow_weights, limit)
+    if single_frame and not flicker:
+        raise UsageError("--single-frame compares flicker, and --no-flicker measures none: leave one of them out")
     if not folders or not models:
         raise UsageError("nothing to measure: give at least one folder of clips and one model")
     target = choose_device(device)
@@ -191,17 +210,27 @@ def evaluate(
     if exact:
         _check_flow(clips)
     estimator = exact or make_flow(flow, flow_weights, target)
-    running = [_Running(model, net, estimator) for model, net in zip(models, nets, strict=True)]
+    running = [
+        _Running(model, net, estimator, single_frame=single_frame) for model, net in zip(models, nets, strict=True)
+    ]
     frames = _count_frames(clips)
     numbers = ((clip, index, frame) for clip in clips for index, frame in enumerate(clip.frames))
-    pairs = ((clip, index, read_pair(clip, frame, flow=exact is not None)) for clip, index, frame in numbers)
+    with_flow = exact is not None or flicker
+    pairs = ((clip, index, read_pair(clip, frame, flow=with_flow)) for clip, index, frame in numbers)
+    meter: ClipMeter | None = None
     for done, (clip, index, pair) in enumerate(read_ahead(pairs), start=1):
         if exact:
             exact.flow_px = None if pair.flow_px is None else torch.from_numpy(pair.flow_px).permute(2, 0, 1)[None]
-        for one in running:
-            if index == 0:
+        if index == 0:
+            meter = ClipMeter(clip) if flicker else None
+            for one in running:
                 one.begin(clip)
-            one.add(index, pair)
+        predictions = [one.add(index, pair) for one in running]
+        if meter is not None:
+            meter.add(pair, predictions)
+            if index == len(clip.frames) - 1:
+                for one, measured in zip(running, meter.finish(), strict=True):
+                    one.end(measured)
         on_frame(done, frames)
     data = tuple(folder.resolve().name for folder in folders)
     return EvalReport(tuple(one.result(clips) for one in running), data, len(clips), frames, flow, str(target))
@@ -243,60 +272,3 @@ def _check_flow(clips: Sequence[ClipInfo]) -> None:
     if without:
         cure = "measure with --flow dis, or make clips with 'seqhdr synth', which writes their flow"
         raise UsageError(f"{without[0]}: has no exact flow ({len(without)} of {len(clips)} clips): {cure}")
-
-
-def _headline(model: ModelScore) -> str:
-    return f"{model.model} ({model.name}, sha256 {model.sha256[:12]})"
-
-
-def _title(part: InputScore) -> str:
-    return f"{'compressed ' if part.compressed else ''}8-bit {get_encoding(part.encoding).title} in"
-
-
-def _facts(report: EvalReport, model: ModelScore) -> str:
-    return (
-        f"{', '.join(report.data)}: {report.clips} clips, {report.frames} frames; flow {report.flow}; "
-        f"{model.seconds_per_frame:.3f} s per frame on {report.device}"
-    )
-
-
-def to_dict(report: EvalReport) -> dict[str, Any]:
-    """The report as JSON-able numbers; what is not a finite number becomes None."""
-    numbers: dict[str, Any] = _finite(dataclasses.asdict(report))
-    return numbers
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def to_markdown(report: EvalReport) -> str:
-    """The report as Markdown: a table per model and kind of input, and below it which scenes fared worst."""
-    lines: list[str] = []
-    for model in report.models:
-        lines += [f"## {_headline(model)}", "", _facts(report, model), ""]
-        for part in model.inputs:
-            lines += [f"| {_title(part)} | model | identity | gain | worst scene |", "|---|---|---|---|---|"]
-            rows = strata_rows(part.total, part.scenes)
-            lines += [f"| {r.label} | {r.model} | {r.identity} | {r.gain} | {r.worst} |" for r in rows]
-            worst = ", ".join(f"{stratum} {scene}" for stratum, scene in part.worst.items())
-            lines += ["", f"{part.clips} clips, {part.frames} frames; worst scene by stratum: {worst}", ""]
-    return "\n".join(lines)
-
-
-def show(report: EvalReport, console: Console | None = None) -> None:
-    """Print the tables, the worst scenes by name beside their numbers."""
-    console = console or Console()
-    for model in report.models:
-        console.print(f"{_headline(model)}\n{_facts(report, model)}", markup=False)
-        for part in model.inputs:
-            table = RichTable(title=f"{_title(part)}, {part.clips} clips, {part.frames} frames")
-            for column in ("stratum", "model", "identity", "gain", "worst scene"):
-                table.add_column(column, justify="left" if column in ("stratum", "worst scene") else "right")
-            for row in strata_rows(part.total, part.scenes):
-                table.add_row(row.label, row.model, row.identity, row.gain, escape(f"{row.worst} {row.scene}"))
-            console.print(table)

@@ -20,7 +20,9 @@ from seqhdr.errors import FrameError, ShotError, UnknownNameError, UsageError
 from seqhdr.model.cards import load_model, read_card, save_model
 from seqhdr.model.net import ModelConfig
 from seqhdr.model.predict import Predictor
-from seqhdr.pipeline.evaluate import EvalReport, InputScore, evaluate, show, to_dict, to_markdown
+from seqhdr.pipeline.evaluate import EvalReport, InputScore, evaluate
+from seqhdr.pipeline.evaluate_flicker import ClipFlicker, FlickerScore
+from seqhdr.pipeline.evaluate_tables import show, to_dict, to_markdown
 from seqhdr.quality.strata import StrataScore, worst_scene
 from seqhdr.train.pairs import ClipInfo, find_clips, read_pair, write_clip_info, write_pair
 
@@ -199,7 +201,9 @@ def test_json_holds_the_whole_report(report: EvalReport, data: Path) -> None:
     assert read["data"] == ["shots"]
     assert read["models"][0]["sha256"] == report.models[0].sha256
     for part, expected in zip(read["models"][0]["inputs"], report.models[0].inputs, strict=True):
-        assert InputScore(**part) == expected
+        clips = tuple(ClipFlicker(**clip) for clip in part["flicker"].pop("clips"))
+        flicker = FlickerScore(**part.pop("flicker"), clips=clips)
+        assert InputScore(**part, flicker=flicker) == expected
 
 
 def test_json_says_null_where_there_is_no_number(report: EvalReport) -> None:

@@ -215,10 +215,12 @@ class _ShotMeter:
     def add(self, number: int, starts: bool, frames: Frames) -> None:
         """Measure the next frame."""
         material = self._material
+        # The second core counts levels, and later bins and bands, which share nothing with the motion.
+        counting = self._beside.submit(self._levels, frames)
         stops = {name: footage.stops(frames[name].pixels) for name, footage in material.sequences.items()}
-        levels = {name: frame_levels(frames[name].pixels, f.light_of) for name, f in material.sequences.items()}
         small = {name: small_light(stops[name], self._flow_size, self._to_common[name]) for name in stops}
         starts = self._starts(number, frames, small, starts=starts)
+        levels = counting.result()
         pictures = {
             name: Picture(stops[name], self._to_common[name], self._usable(name, frames[name], levels[name]))
             for name in stops
@@ -227,7 +229,6 @@ class _ShotMeter:
         reference, before = pictures[self._reference], self._before
         self._before = reference
         step = None if starts or before is None else exposure_step(reference, before, material.lattice)
-        # Banding and bins share nothing with the motion: the second core has them done before the flow is.
         fidelity = self._beside.submit(self._fidelity, number, frames, levels)
         motion, tof_px = self._flow.step(small, self._reference, compared, step)
         picked = np.ascontiguousarray(_picked(frames[self._reference].pixels, material.lattice))
@@ -241,6 +242,9 @@ class _ShotMeter:
         self.measured.rows.append(row)
         if number in self._contacts:
             self.measured.thumbnails.append((number, self._thumbnail(frames["result"])))
+
+    def _levels(self, frames: Frames) -> dict[str, FrameLevels]:
+        return {name: frame_levels(frames[name].pixels, f.light_of) for name, f in self._material.sequences.items()}
 
     def _starts(self, number: int, frames: Frames, small: dict[str, Tensor], *, starts: bool) -> bool:
         """Whether a frame has none before it: at the start of a segment, and after a cut."""

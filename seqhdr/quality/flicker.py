@@ -44,6 +44,13 @@ _FEWEST_BLOCKS = 16
 class SequenceFlicker:
     """What one sequence does between a frame and the one before.
 
+    Nothing moving, an alternation by 1 % reads 0.0144 stop in both numbers, and a perfect shot 0. Along motion a
+    perfect shot reads what rounding and interpolation leave. With the flow of a report, rendered pans and zooms in half
+    floats beside their 8-bit source read a flicker of 0.0003 to 0.0006 stop where there are smooth places and 0.0014 in
+    a wood (without a source up to 0.0019 and 0.0022), and an exposure that strays by 0.0002; the alternation still
+    reads 0.0143 to 0.0144. The same shots rounded to 8 bits read a flicker of 0.003, the wood, with its dark places,
+    0.01: compare a result with its source.
+
     Attributes:
         flicker_stops: weighted mean of the warped residual's absolute value, channels equal.
         exposure_stops: how much brighter the frame is than the one before; negative where it is darker.

@@ -29,6 +29,10 @@ _FEWEST = 4
 class SequenceStd:
     """Temporal standard deviations of one sequence, rms over the channels, weighted as flicker is.
 
+    An alternation by 1 % (0.0144 stop) has one of 0.0077 over 8 frames. A perfect shot at rest has 0. Along the motion,
+    errors of the flow add up over a window: rendered pans and zooms in half floats read 0.0005 to 0.0035 stop, their
+    8-bit sources 0.003 to 0.009.
+
     Attributes:
         motion_std_stops: along the motion, mean over particles and windows; None where no particle lived long enough.
         static_std_stops: at fixed pixels where nothing moves; None where everything does.

@@ -1,15 +1,16 @@
 """The pages of a report: one for a shot, one that compares results, one that lists shots. Each is a single file.
 
 Names, patterns and header entries come out of files and may hold anything: all of it goes through Jinja2's
-autoescaping or markupsafe, and the page's policy lets nothing be fetched from anywhere.
+autoescaping or markupsafe, and the page's policy lets nothing be fetched from anywhere, nor any script run but its own.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from markupsafe import Markup
 from seqhdr.quality import page_plots as plots
 from seqhdr.quality import page_tables as tables
 from seqhdr.quality.plots import Mark
-from seqhdr.quality.readable import number, percent, quantity, quantity_html
+from seqhdr.quality.readable import amount, difference, number, percent, quantity, quantity_html
 
 __all__ = ["Pictures", "WorstPicture", "render_compare", "render_index", "render_report"]
 
@@ -31,11 +32,11 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _MOST_LINKS = 6  # failing frames of one check that are named
 
 # Name of a check, and where its number over the whole shot is, which is shown beside the worst frame's.
-_BESIDE = (
-    ("jitter", "flicker", "exposure_jitter_stops"),
-    ("flicker", "flicker", "flicker_stops"),
-    ("banding", "banding", "banding_index"),
-)
+_BESIDE = {
+    "flicker": ("flicker", "flicker_stops", "stop"),
+    "jitter": ("flicker", "exposure_jitter_stops", "stop"),
+    "banding": ("banding", "banding_index", "share"),
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Pictures:
 
     Args:
         contact_sheet: frame number and JPEG.
-        worst: the worst frames, in the order in which they are shown.
+        worst: the worst frames; those with a heat map are shown first.
         maps: title and PNG of maps over the whole shot.
         viewer: payload of the viewer, made by ``seqhdr.quality.viewer``; None leaves the viewer out.
         legend: what the colours of heat maps and maps mean, made by ``seqhdr.quality.thumbnails.heat_legend``.
@@ -78,6 +79,8 @@ def render_report(report: Report, pictures: Pictures) -> str:
     Returns:
         HTML that needs no other file.
     """
+    # Those with a map beside them are twice as wide: put together, they leave no gaps.
+    pictures = replace(pictures, worst=tuple(sorted(pictures.worst, key=lambda picture: picture.heat_png is None)))
     named = _named_frames(report, pictures)
     frames = tables.frame_table(report, sorted(named))
     pictured = {picture.frame for picture in pictures.worst}
@@ -118,9 +121,11 @@ def render_compare(reports: Sequence[Report], pictures: Pictures) -> str:
     if not reports:
         raise ValueError("got no reports: expected one at least")
     pictured = {picture.frame for picture in pictures.worst}
+    short, _ = plots.result_names(reports)
     return _render(
         "compare.html",
         reports=reports,
+        results=[(report, name, bool(report.get("is_source"))) for report, name in zip(reports, short, strict=True)],
         pictures=pictures,
         targets=pictured,
         pictured=pictured,
@@ -179,9 +184,17 @@ def _render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"quantity": quantity_html, "percent": percent, "number": number}
+    environment.filters |= {"quantity": quantity_html, "percent": percent, "number": number, "difference": difference}
     environment.globals |= {"data_uri": _data_uri, "inline": _inline, "json": htmlsafe_json_dumps}
-    return environment.get_template(template).render(**values)
+    scripts = []
+    if "pictures" in values:
+        scripts.append(_inline("report.js"))
+        if values["pictures"].viewer is not None:
+            scripts.insert(0, Markup(environment.get_template("viewer_scope.js").render()))
+    # The page's policy names its scripts by their content, so that nothing else runs, handlers in attributes included.
+    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode('ascii')}'" for s in scripts]
+    policy = Markup(" ".join(hashes) or "'none'")
+    return environment.get_template(template).render(scripts=scripts, script_hashes=policy, **values)
 
 
 def _inline(name: str) -> Markup:
@@ -203,14 +216,32 @@ def _named_frames(report: Report, pictures: Pictures) -> set[int]:
 
 
 def _check(check: dict[str, Any], report: Report) -> dict[str, Any]:
-    """A check of the worst frame, with the same number over the whole shot beside it: result, source, truth."""
-    beside = []
-    found = next((row for row in _BESIDE if row[0] == check["name"]), None)
-    if found:
-        section, key = report[found[1]], found[2]
+    """A check as it is shown: what was measured, of what, against which limit, and the whole shot's number beside it.
+
+    What is held against the source (or the truth) says so in words rather than by a sign.
+    """
+    name, value, unit = check["name"], check["value"], check["unit"]
+    label, _, against = check["label"].partition(", over the ")
+    of = "in the worst frame"
+    if against:
+        apart = difference(value, unit).rpartition(" ")[2]
+        than = {"less": f"or more below the {against}", "more": f"above the {against}, at worst"}
+        of = than.get(apart, f"as in the {against}, at worst")
+    limit = quantity(check["limit"], unit)
+    held = f"within {limit}" if check["ok"] else f"beyond {limit}"
+    if name == "inside":
+        held = f"at least {limit}" if check["ok"] else f"below {limit}"
+    elif check["ok"] and against and value > check["limit"]:
+        held = f"within a tenth of the {against}'s own"
+    elif not check["limit"]:
+        held = "none allowed"
+    overall = []
+    if name in _BESIDE:
+        section, key, its_unit = _BESIDE[name]
         for kind in ("result", "source", "truth"):
-            value = section.get(key if kind == "result" else f"{kind}_{key}")
-            if value is not None:
-                beside.append(f"{kind} {quantity(value, 'share' if found[1] == 'banding' else 'index')}")
+            found = report[section].get(key if kind == "result" else f"{kind}_{key}")
+            if found is not None:
+                overall.append((kind, amount(found, its_unit) if its_unit == "stop" else quantity(found, its_unit)))
     frames = check["frames"] or []
-    return check | {"beside": beside, "frames": frames[:_MOST_LINKS], "more": max(len(frames) - _MOST_LINKS, 0)}
+    shown = {"label": label, "value": abs(value) if against else value, "of": of, "held": held, "overall": overall}
+    return check | shown | {"frames": frames[:_MOST_LINKS], "more": max(len(frames) - _MOST_LINKS, 0)}

@@ -9,28 +9,48 @@ from typing import Any
 from markupsafe import Markup
 
 from seqhdr.quality.plots import Mark, Series, histogram, time_plot
-from seqhdr.quality.readable import quantity
+from seqhdr.quality.readable import quantity, shortened
 
-__all__ = ["Plot", "deviation_histogram", "main_plot", "overlaid_plots", "small_plots"]
+__all__ = ["Plot", "deviation_histogram", "main_plot", "overlaid_plots", "result_names", "small_plots"]
 
 Report = dict[str, Any]
 
 _ROLES = ("result", "source", "truth")
+_LONGEST_NAME = 28  # letters
+#: Stops that axes reach at least: what is below fills no plot, as nobody could see it.
+_LEAST_STOPS = {"flicker": 0.002, "jitter": 0.002, "colour": 0.001}
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing with what stands above it; ``legend`` holds the curves that have values."""
+    """A drawing with what stands above it; ``legend`` holds the curves that have values, as they are called there."""
 
     title: str
     unit: str
     svg: Markup
     legend: tuple[Series, ...]
 
+    @property
+    def flat(self) -> bool:
+        """Whether a sentence says all there is to draw."""
+        return not self.svg.startswith("<svg")
+
+
+def result_names(reports: Sequence[Report]) -> tuple[list[str], list[str]]:
+    """What the results of a comparison are called, short enough for a legend, and in full for a title.
+
+    The source is one of them where it was measured like a result; it is called identity.
+    """
+    full = [report["name"] for report in reports]
+    short = shortened(full, _LONGEST_NAME)
+    sources = [bool(report.get("is_source")) for report in reports]
+    return ["identity" if source else name for name, source in zip(short, sources, strict=True)], full
+
 
 def main_plot(report: Report) -> Plot:
     """Flicker of result, source and truth, with all worst frames and those over the limit."""
     limit, failing = _limit(report, "flicker")
+    limit = max(limit, _LEAST_STOPS["flicker"])
     curves = _curves(report, "flicker_stops", "source_flicker_stops", "truth_flicker_stops")
     marks = _marks(report, None, "flicker")
     more = {"marks": marks, "failing": failing, "at_least": limit, "height_px": 220}
@@ -38,7 +58,7 @@ def main_plot(report: Report) -> Plot:
 
 
 def small_plots(report: Report) -> list[Plot]:
-    """The other plots; those without a single value are left out, but for the first two."""
+    """The other plots, those that are zero all over last; without a single value only the first two are kept."""
     specs = (
         ("jitter", "Exposure jitter", "stop", ("jitter_stops", "source_jitter_stops")),
         ("banding", "Pixels in visible bands", "share", ("banding_index", "source_banding_index")),
@@ -56,10 +76,11 @@ def small_plots(report: Report) -> list[Plot]:
         if name == "psnr":
             curves = [curves[0], Series("identity", curves[1].values, "source")]
         limit, failing = _limit(report, name)
+        limit = max(limit, _LEAST_STOPS.get(name, 0.0))
         word = "highlights" if name == "gain" else name
         more = {"marks": _marks(report, word, word), "failing": failing, "at_least": limit, "from_zero": name != "psnr"}
         plots.append(_plot(report, name, title, unit, curves, **more))
-    return plots
+    return sorted(plots, key=lambda plot: plot.flat)
 
 
 def deviation_histogram(report: Report) -> Plot | None:
@@ -84,12 +105,15 @@ def overlaid_plots(reports: Sequence[Report], marks: Sequence[Mark]) -> list[Plo
     frames = sorted({frame["frame"] for report in reports for frame in report["frames"]})
     cuts = sorted({cut for report in reports for cut in report["cuts"]})
     starts = sorted({f["frame"] for report in reports for f in report["frames"] if f["starts_segment"]})
-    with_source = next((report for report in reports if report["source"]), None)
+    names, _ = result_names(reports)
+    with_source = None
+    if not any(report.get("is_source") for report in reports):
+        with_source = next((report for report in reports if report["source"]), None)
     plots = []
     for i, (name, title, key, unit) in enumerate(specs):
         curves = [
-            Series(report["name"], _at(report, frames, key), f"other{which % 6 + 1}")
-            for which, report in enumerate(reports)
+            Series(name, _at(report, frames, key), "source" if report.get("is_source") else f"other{which % 6 + 1}")
+            for which, (name, report) in enumerate(zip(names, reports, strict=True))
         ]
         if with_source:
             curves.append(Series("identity", _at(with_source, frames, f"source_{key}"), "source"))
@@ -102,10 +126,11 @@ def overlaid_plots(reports: Sequence[Report], marks: Sequence[Mark]) -> list[Plo
             cuts=cuts,
             starts=starts,
             marks=() if i else marks,
+            at_least=_LEAST_STOPS.get(name, 0.0),
             height_px=200,
         )
         plots.append(Plot(title, unit, svg, _drawn(curves)))
-    return plots
+    return [plots[0], *sorted(plots[1:], key=lambda plot: plot.flat)]
 
 
 def _plot(report: Report, name: str, title: str, unit: str, curves: Sequence[Series], **more: Any) -> Plot:

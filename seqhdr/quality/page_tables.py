@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 from seqhdr.media.ranges import compact
+from seqhdr.quality.page_measures import BANDING, BESIDE_SOURCE, FIDELITY, FLICKER, FURTHEST, Measure
+from seqhdr.quality.page_plots import result_names
 from seqhdr.quality.readable import NOTHING, amount, number, percent, quantity_html
 
 __all__ = [
@@ -25,6 +28,7 @@ __all__ = [
 ]
 
 Report = dict[str, Any]
+_Write = Callable[[float | None], Markup]
 
 _MOST_FRAMES = 400
 
@@ -43,116 +47,90 @@ class Table:
     """A caption, the texts of the head and rows of cells, the first of which is the row's head."""
 
     caption: str
-    head: tuple[str, ...]
+    head: tuple[str | Markup, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
-
-
-@dataclass(frozen=True)
-class _Measure:
-    """A number of a report: where it is, and which of two is better (1 the larger, -1 the smaller, 0 neither)."""
-
-    label: str
-    section: str
-    key: str
-    unit: str
-    better: int = -1
-
-
-_FLICKER = (
-    _Measure("Flicker along the motion", "flicker", "flicker_stops", "stop"),
-    _Measure("Exposure jitter", "flicker", "exposure_jitter_stops", "stop"),
-    _Measure("Colour jitter", "flicker", "colour_jitter_stops", "stop"),
-    _Measure("Deviation over time, along the motion", "flicker", "motion_std_stops", "stop"),
-    _Measure("Deviation over time, where nothing moves", "flicker", "static_std_stops", "stop"),
-)
-_OVER_SOURCE = (
-    _Measure("Flicker, over the source", "flicker", "excess_flicker_stops", "stop"),
-    _Measure("Exposure jitter, over the source", "flicker", "excess_jitter_stops", "stop"),
-    _Measure("tOF, flow of result against source", "flicker", "tof_px", "px"),
-    _Measure("tLP, change in LPIPS against source", "flicker", "tlp", ""),
-)
-_BANDING = (
-    _Measure("Pixels in visible bands", "banding", "banding_index", "share"),
-    _Measure("Pixels in plateaus of any step", "banding", "plateau_share", "share"),
-    _Measure("Levels in smooth regions", "banding", "levels", "", 1),
-)
-_FIDELITY = (
-    _Measure("Channels inside their bin", "fidelity", "inside_share", "share", 1),
-    _Measure("Channels that give their code back", "fidelity", "exact_share", "share", 1),
-    _Measure("Furthest outside, in codes", "fidelity", "worst_lsb", ""),
-    _Measure("Clipped channels of the source", "fidelity", "clipped_share", "share", 0),
-    _Measure("Light added above clip, most", "fidelity", "gain_max_stops", "stop", 0),
-    _Measure("Light added above clip, mean", "fidelity", "gain_mean_stops", "stop", 0),
-    _Measure("Least light", "fidelity", "minimum", "", 0),
-    _Measure("Most light", "fidelity", "maximum", "", 0),
-    _Measure("Range", "fidelity", "range_stops", "stop", 0),
-    _Measure("NaN and infinite channels", "fidelity", "nonfinite", ""),
-)
 
 
 def _decibels(value: float | None) -> str:
     return amount(value, "dB")
 
 
+def _stops(value: float | None) -> str:
+    return amount(value, "stop")
+
+
+def _pixels(value: float | None) -> str:
+    return amount(value, "px")
+
+
 #: Heading, key of the frame, how it is written.
 _COLUMNS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
-    ("Flicker, stop", "flicker_stops", number),
-    ("of the source", "source_flicker_stops", number),
-    ("of the truth", "truth_flicker_stops", number),
-    ("over the source", "excess_flicker_stops", number),
-    ("Jitter, stop", "jitter_stops", number),
-    ("of the source", "source_jitter_stops", number),
-    ("Colour jitter, stop", "colour_jitter_stops", number),
-    ("tOF, px", "tof_px", number),
+    ("Flicker, stop", "flicker_stops", _stops),
+    ("of the source", "source_flicker_stops", _stops),
+    ("of the truth", "truth_flicker_stops", _stops),
+    ("over the source", "excess_flicker_stops", _stops),
+    ("Jitter, stop", "jitter_stops", _stops),
+    ("of the source", "source_jitter_stops", _stops),
+    ("Colour jitter, stop", "colour_jitter_stops", _stops),
+    ("tOF, px", "tof_px", _pixels),
     ("Counted", "counted_share", percent),
     ("In bands", "banding_index", percent),
     ("of the source", "source_banding_index", percent),
     ("In its bin", "inside_share", percent),
     ("Clipped", "clipped_share", percent),
-    ("Gain, stop", "gain_max_stops", number),
+    ("Gain, stop", "gain_max_stops", _stops),
     ("Most light", "maximum", number),
     ("PSNR, dB", "psnr_db", _decibels),
     ("of identity", "identity_psnr_db", _decibels),
 )
 
 
-def _beside(caption: str, report: Report, measures: Sequence[_Measure]) -> Table:
-    """A column for the result, and one for the source and the truth each that the report has."""
+def _beside(caption: str, report: Report, measures: Sequence[Measure]) -> Table:
+    """A column for the result, and one for the source and the truth each that the report has; no row of nothing."""
     columns = [("result", ""), *((kind, f"{kind}_") for kind in ("source", "truth") if report[kind])]
     kept = [c for c in columns if not c[1] or any(c[1] + m.key in report[m.section] for m in measures)]
     rows = tuple(
-        (Cell(m.label), *(Cell(quantity_html(report[m.section].get(prefix + m.key), m.unit)) for _, prefix in kept))
+        (Cell(m.label), *(Cell(m.written(m.of(report, prefix))) for _, prefix in kept))
         for m in measures
+        if any(m.of(report, prefix) is not None for _, prefix in kept)
     )
     return Table(caption, ("", *(name for name, _ in kept)), rows)
 
 
 def flicker_table(report: Report) -> Table:
     """Everything that is measured over time."""
-    table = _beside("Over time", report, _FLICKER)
+    table = _beside("Over time", report, FLICKER)
     left = len(table.head) - 2
     more = [
-        (Cell(m.label), Cell(quantity_html(report[m.section][m.key], m.unit)), *[Cell("")] * left)
-        for m in _OVER_SOURCE
+        (Cell(_against(m.label, report)), Cell(m.written(m.of(report))), *[Cell("")] * left)
+        for m in BESIDE_SOURCE
         if report[m.section][m.key] is not None
     ]
-    static = (Cell("Share where nothing moves"), Cell(percent(report["flicker"]["static_share"])), *[Cell("")] * left)
-    return Table(table.caption, table.head, (*table.rows, *more, static))
+    share = report["flicker"]["static_share"]
+    if share is not None:
+        more.append((Cell("Share where nothing moves"), Cell(percent(share)), *[Cell("")] * left))
+    return Table(table.caption, table.head, (*table.rows, *more))
+
+
+def _against(label: str, report: Report) -> str:
+    """A label that speaks of the source, of a report that has none and was held against the truth."""
+    return label if report["source"] else label.replace("source", "truth")
 
 
 def banding_table(report: Report) -> Table:
     """Banding of the result and of the source."""
-    return _beside("Banding", report, _BANDING)
+    return _beside("Banding", report, BANDING)
 
 
 def fidelity_table(report: Report) -> Table:
     """What the result keeps of the source, and its light."""
-    table = _beside("Fidelity and light", report, _FIDELITY)
+    table = _beside("Fidelity and light", report, FIDELITY)
     frame = report["fidelity"]["worst_lsb_frame"]
     rows = list(table.rows)
     if frame is not None:
-        rows.insert(3, (Cell("… in frame"), Cell(str(frame), frame=frame)))
+        after = next((i for i, row in enumerate(rows) if row[0].text == FURTHEST.label), len(rows) - 1)
+        rows.insert(after + 1, (Cell("… in frame"), Cell(str(frame), frame=frame)))
     return Table(table.caption, table.head, tuple(rows))
 
 
@@ -234,16 +212,22 @@ def frame_table(report: Report, wanted: Sequence[int]) -> Table:
         for row in rows
     )
     note = f"1 frame of {every} and those named above; all {number(len(frames))} are in the JSON." if every > 1 else ""
-    return Table("Frame by frame", ("Frame", *(label for label, _, _ in columns)), cells, note)
+    head = (label if key.startswith("source_") else _against(label, report) for label, key, _ in columns)
+    return Table("Frame by frame", ("Frame", *head), cells, note)
 
 
 def comparison_table(reports: Sequence[Report]) -> Table:
-    """One column for each result, identity (the source as it is) last; the best of each row is marked."""
+    """One column for each result; the best of each row is marked.
+
+    Identity, the source as it is, is one of the results where it was measured like them; else it is a column more, as
+    far as the first result with a source knows it.
+    """
+    measured = any(report.get("is_source") for report in reports)
     with_source = next((report for report in reports if report["source"]), None)
-    rows = []
-    for m in (_OVER_SOURCE[0], *_FLICKER, *_OVER_SOURCE[1:], *_BANDING, *_FIDELITY):
-        identity = with_source[m.section].get(f"source_{m.key}") if with_source else None
-        rows.append((m.label, m.unit, m.better, [report[m.section][m.key] for report in reports], identity))
+    rows: list[tuple[str, _Write, int, list[float | None], float | None]] = []
+    for m in (BESIDE_SOURCE[0], *FLICKER, *BESIDE_SOURCE[1:], *BANDING, *FIDELITY):
+        identity = m.of(with_source, "source_") if with_source else None
+        rows.append((m.label, m.written, m.better, [m.of(report) for report in reports], identity))
     named: dict[tuple[str, str], int] = {}
     for report in reports:
         for row in (report["accuracy"] or {}).get("rows", ()):
@@ -251,22 +235,27 @@ def comparison_table(reports: Sequence[Report]) -> Table:
     for (label, unit), better in named.items():
         found = [_accuracy_row(report, label, unit) for report in reports]
         identity = next((row["identity"] for row in found if row and row["identity"] is not None), None)
-        rows.append((f"To the truth: {label}", unit, better, [row and row["result"] for row in found], identity))
+        results = [row["result"] if row else None for row in found]
+        written = functools.partial(quantity_html, unit=unit)
+        rows.append((f"To the truth: {label}", written, better, results, identity))
 
-    has_identity = any(row[4] is not None for row in rows)
+    has_identity = not measured and any(row[4] is not None for row in rows)
     table = []
-    for label, unit, better, values, identity in rows:
+    for label, write, better, values, identity in rows:
         cells = [*values, identity] if has_identity else values
-        known = [better * value for value in cells if value is not None]
+        known = [value for value in cells if value is not None]
         if not known:
             continue
-        best = max(known) if min(known) < max(known) else None
-        marked = (
-            Cell(quantity_html(v, unit), best=best is not None and v is not None and better * v == best) for v in cells
-        )
-        table.append((Cell(label), *marked))
-    head = ("", *(report["name"] for report in reports), *(("identity",) if has_identity else ()))
-    return Table("Side by side", head, tuple(table))
+        # What reads alike is equally good.
+        best = write(max(known, key=lambda value: better * value))
+        differ = better and any(write(value) != best for value in known)
+        table.append((Cell(label), *(Cell(write(v), best=bool(differ) and write(v) == best) for v in cells)))
+    heads = [_titled(short, full) for short, full in zip(*result_names(reports), strict=True)]
+    return Table("Side by side", ("", *heads, *(("identity",) if has_identity else ())), tuple(table))
+
+
+def _titled(short: str, full: str) -> str | Markup:
+    return short if short == full else Markup('<span title="{}">{}</span>').format(full, short)
 
 
 def _accuracy_row(report: Report, label: str, unit: str) -> dict[str, Any] | None:

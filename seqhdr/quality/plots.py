@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from seqhdr.quality.readable import number, percent, quantity
+from seqhdr.quality.readable import amount, number, percent, quantity
 from seqhdr.quality.svg import Axis, drawing, finite, grid_lines, nice_ticks
 
 __all__ = ["Mark", "Series", "histogram", "time_plot"]
@@ -67,14 +67,14 @@ def time_plot(
         unit: of the values, as in :func:`seqhdr.quality.readable.quantity`.
         cuts: frames that follow a cut, drawn as lines.
         starts: frames that do not go on from the one before.
-        marks: frames to look at; each becomes a link to ``#frame-N``.
+        marks: frames to look at; each that has a value becomes a link to ``#frame-N``.
         failing: frames that are over a limit, drawn below the axis.
         at_least: the axis reaches this far, so that nothing looks large which is not.
         from_zero: whether the axis begins at zero; else at the least value.
         height_px: of the axis.
 
     Returns:
-        An ``<svg>``, or a sentence in a paragraph where there is nothing to plot.
+        An ``<svg>``, or a sentence in a paragraph where there is nothing to plot or all of it is zero.
 
     Raises:
         ValueError: a curve has another number of values than there are frames.
@@ -88,8 +88,10 @@ def time_plot(
     kept = [curve for curve in kept if any(v is not None for v in curve.values)]
     if not kept:
         return Markup('<p class="nothing">Not measured.</p>')
-
     known = [v for curve in kept for v in curve.values if v is not None]
+    if from_zero and not any(known):
+        return Markup('<p class="nothing">{} in every frame.</p>').format(quantity(0.0, unit))
+
     low = min(0.0, *known) if from_zero else min(known)
     ticks = nice_ticks(low, max(at_least, *known) if from_zero else max(known))
     axis = Axis(frames[0], frames[-1], ticks[0], ticks[-1], height_px)
@@ -98,9 +100,10 @@ def time_plot(
     begins = {*cuts, *starts, *(b for a, b in itertools.pairwise(frames) if b - a > step)}
     cut_lines = _cut_lines(axis, [f for f in cuts if frames[0] <= f <= frames[-1]])
     curves = [
-        Markup('<path class="series {}" d="{}" vector-effect="non-scaling-stroke"/>').format(
-            c.role, _path(axis, frames, c.values, begins)
-        )
+        Markup(
+            '<path class="series {}" d="{}" vector-effect="non-scaling-stroke" data-label="{}" data-values="{}">'
+            "<title>{}</title></path>"
+        ).format(c.role, _path(axis, frames, c.values, begins), c.label, _read_out(c.values, unit), _extent(c, unit))
         for c in reversed(kept)  # the first one on top
     ]
     below = _below(axis, sorted(set(failing) & set(frames)), step)
@@ -111,7 +114,7 @@ def time_plot(
         ).format(_SPAN, height_px, height_px, Markup("").join([*curves, *below]))
     )
     parts += _marks(axis, marks, frames, kept[0].values, set(failing))
-    return drawing(name, title, _describe(kept, unit, frames, cuts), height_px, parts)
+    return drawing(name, title, _describe(kept, unit, frames, cuts), height_px, parts, frames=frames, unit=unit)
 
 
 def histogram(
@@ -244,15 +247,14 @@ def _marks(
     axis: Axis, marks: Sequence[Mark], frames: Sequence[int], values: Sequence[float | None], failing: set[int]
 ) -> list[Markup]:
     at = dict(zip(frames, values, strict=True))
-    here = sorted((mark for mark in marks if mark.frame in at), key=lambda mark: mark.frame)
+    here = sorted((mark for mark in marks if at.get(mark.frame) is not None), key=lambda mark: mark.frame)
     labelled: list[float] = []
     for mark in sorted(here, key=lambda mark: at[mark.frame] or 0.0, reverse=True):
         if all(abs(axis.x(mark.frame) - x) >= _MARK_ROOM for x in labelled):
             labelled.append(axis.x(mark.frame))
     out = []
     for mark in here:
-        x, value = axis.x(mark.frame), at[mark.frame]
-        y = axis.y(axis.bottom if value is None else value)
+        x, y = axis.x(mark.frame), axis.y(at[mark.frame] or 0.0)
         text = Markup('<text x="{:.2f}%" y="{:.2f}">{}</text>').format(100 * x, y - 10, mark.frame)
         out.append(
             Markup(
@@ -271,12 +273,18 @@ def _marks(
     return out
 
 
+def _read_out(values: Sequence[float | None], unit: str) -> str:
+    """What a script says about each frame, as it is written everywhere else; empty where nothing was measured."""
+    return "|".join("" if v is None else amount(v, unit) for v in values)
+
+
+def _extent(curve: Series, unit: str) -> str:
+    known = [v for v in curve.values if v is not None]
+    return f"{curve.label} from {quantity(min(known), unit)} to {quantity(max(known), unit)}"
+
+
 def _describe(series: Sequence[Series], unit: str, frames: Sequence[int], cuts: Sequence[int]) -> str:
-    parts = []
-    for curve in series:
-        known = [v for v in curve.values if v is not None]
-        least, most = quantity(min(known), unit), quantity(max(known), unit)
-        parts.append(f"{curve.label} from {least} to {most}")
+    parts = [_extent(curve, unit) for curve in series]
     after = f"; cuts at {', '.join(map(str, cuts[:20]))}" if cuts else ""
     return f"Frames {frames[0]} to {frames[-1]}: {', '.join(parts)}{after}."
 

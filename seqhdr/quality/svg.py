@@ -58,12 +58,29 @@ def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
-def drawing(name: str, title: str, description: str, height_px: int, parts: Sequence[Markup]) -> Markup:
-    """An ``<svg>`` that says what it shows; ``name`` begins its ids."""
+def drawing(
+    name: str,
+    title: str,
+    description: str,
+    height_px: int,
+    parts: Sequence[Markup],
+    *,
+    frames: Sequence[int] = (),
+    unit: str = "",
+) -> Markup:
+    """An ``<svg>`` that says what it shows; ``name`` begins its ids, a script may read out ``frames``."""
+    shown = {"share": "%", "index": ""}.get(unit, unit)
+    read = Markup(' data-frames="{}" data-unit="{}"').format(_runs(frames), shown) if frames else ""
     return Markup(
-        '<svg class="plot" role="group" height="{h}" aria-labelledby="{n}-title {n}-desc">'
+        '<svg class="plot" role="group" height="{h}" aria-labelledby="{n}-title {n}-desc"{read}>'
         '<title id="{n}-title">{title}</title><desc id="{n}-desc">{description}</desc>{parts}</svg>'
-    ).format(h=height_px, n=name, title=title, description=description, parts=Markup("").join(parts))
+    ).format(h=height_px, n=name, title=title, description=description, read=read, parts=Markup("").join(parts))
+
+
+def _runs(frames: Sequence[int]) -> str:
+    """First frame and number of frames of each run of neighbours: ``1001:3 1010:1``."""
+    starts = [i for i, frame in enumerate(frames) if i == 0 or frame != frames[i - 1] + 1]
+    return " ".join(f"{frames[i]}:{end - i}" for i, end in zip(starts, [*starts[1:], len(frames)], strict=True))
 
 
 def grid_lines(axis: Axis, ticks: Sequence[float], unit: str) -> list[Markup]:

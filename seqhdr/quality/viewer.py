@@ -2,7 +2,7 @@
 
 Values are 16 bits: those of a half, or a code. Red and blue are stored as their difference from green, each pixel as
 its difference from the one on its left, and that is deflated: a 384x216 crop of film with its 8-bit source takes 200 to
-500 kB. ``templates/viewer.js`` is the way back.
+500 kB. ``templates/viewer_unpack.js`` is the way back.
 """
 
 from __future__ import annotations

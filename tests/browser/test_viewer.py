@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import numpy as np
 import pytest
+from markupsafe import Markup
 from PIL import Image
 
 import seqhdr.quality.viewer
@@ -34,7 +35,7 @@ PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>view
 <style>body { margin: 24px; font: 15px/1.5 system-ui, sans-serif; } {% include "viewer.css" %}</style></head>
 <body><h1>Report</h1>{% include "viewer.html" %}<div style="height: 3000px">The rest.</div>
 <script type="application/json" id="viewer-data">{{ payload | tojson }}</script>
-<script>{% include "viewer.js" %}</script></body></html>"""
+<script>{% include "viewer_scope.js" %}</script></body></html>"""
 
 READ = """canvas => {
     const gl = canvas.getContext("webgl2"), [w, h] = [canvas.width, canvas.height];
@@ -116,7 +117,9 @@ def light_of(picture: CodePicture | HalfPicture) -> Array:
 def show(tmp_path: Path) -> Open:
     """``show(page, crops)`` opens a page with the viewer; ``payload`` replaces what is packed."""
     folder = Path(seqhdr.quality.viewer.__file__).parent / "templates"
-    template = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True).from_string(PAGE)
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True)
+    environment.globals["inline"] = lambda name: Markup((folder / name).read_text(encoding="utf-8"))
+    template = environment.from_string(PAGE)
 
     def write(page: Page, chosen: list[Crop] | None = None, *, payload: dict[str, Any] | None = None) -> None:
         packed = payload or pack_viewer(crops() if chosen is None else chosen, width=FRAME_WIDTH, height=FRAME_HEIGHT)
@@ -456,6 +459,18 @@ def test_a_small_picture_stays_in_the_middle(page: Page, show: Open) -> None:
     page.focus("[data-zoom]")
     page.keyboard.press("0")
     expect(image(page, ZOOM), b)
+
+
+def test_an_arrow_key_pans_down(page: Page, show: Open) -> None:
+    show(page)
+    settle(page)
+    set_slider(page, "wipe", 0)
+    set_slider(page, "zoom", 16)
+    before = pixels(page)
+    page.focus("canvas")
+    page.keyboard.press("ArrowDown")
+    down = int(len(before) / 8)  # an eighth, in whole pixels
+    assert np.array_equal(pixels(page)[:-down], before[down:])
 
 
 def test_a_crop_larger_than_the_page_is_panned(new_page: Callable[..., Page], show: Open) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import hashlib
 import json
 import re
 import subprocess
@@ -89,7 +91,15 @@ def read(html: str) -> Reader:
     assert "http:" not in without_viewer
     assert "https:" not in without_viewer
     policy = next(a["content"] for t, a in reader.tags if a.get("http-equiv") == "Content-Security-Policy")
-    wanted = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+    hashes = (
+        "'none'"
+        if "<script>" not in html
+        else " ".join(
+            f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+            for script in re.findall(r"<script>(.*?)</script>", html, re.S)
+        )
+    )
+    wanted = f"default-src 'none'; style-src 'unsafe-inline'; script-src {hashes}; img-src data: blob:"
     assert policy.startswith(wanted)
     assert all(attributes.get("alt") is not None for tag, attributes in reader.tags if tag == "img")
     return reader
@@ -115,11 +125,41 @@ def test_the_first_screen_says_what_counts() -> None:
     text = re.sub(r"\s+", " ", read(render_report(example_report(), example_pictures())).text)
     top = text[: text.index("Worst frames 1012 flicker")]
     assert "Look at it It flickers (frames 1012-1013)." in top
-    assert "Flicker, over the source" in top
-    assert "beyond 0.002 stop, worst frame" in top
-    assert "within 2 %, worst frame" in top
-    assert re.search(r"result 0\.00\d+, source 0\.0\d+ overall", top)
+    assert re.search(
+        r"Flicker 0\.0\d+ stop above the source, at worst ✗ beyond 0\.002 stop frames 1012 1013 "
+        r"over all frames result0\.00\d+source0\.01\d+ Exposure jitter",
+        top,
+    )
+    assert re.search(r"Exposure jitter 0 stop as in the source, at worst ✓ within 0\.002 stop", top)
+    assert re.search(r"Pixels in visible bands 1\.\d+ % in the worst frame ✓ within 2 %", top)
+    assert "✓ none allowed" in top
     assert "cut 1073" in top
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        ({"value": -0.0009}, "0.0009 stop or more below the source ✓ within 0.002 stop"),
+        ({"value": -0.000009}, "0.0000 stop as in the source, at worst ✓ within 0.002 stop"),
+        ({"value": 0.0015}, "0.0015 stop above the source, at worst ✓ within 0.002 stop"),
+        ({"value": 0.004}, "0.004 stop above the source, at worst ✓ within a tenth of the source's own"),
+        ({"value": 0.004, "ok": False}, "0.004 stop above the source, at worst ✗ beyond 0.002 stop"),
+        ({"value": 0.0015, "label": "Flicker"}, "0.0015 stop in the worst frame ✓ within 0.002 stop"),
+        (
+            {"name": "inside", "label": "In", "value": 1.0, "limit": 0.9, "unit": "share"},
+            "100 % in the worst frame ✓ at least 90 %",
+        ),
+        (
+            {"name": "inside", "label": "In", "value": 0.5, "limit": 0.9, "unit": "share", "ok": False},
+            "50 % in the worst frame ✗ below 90 %",
+        ),
+    ],
+)
+def test_checks_read_as_a_person_would_say_them(change: dict[str, Any], shown: str) -> None:
+    report = example_report(24)
+    check = {"name": "flicker", "label": "Flicker, over the source", "value": 0.0, "limit": 0.002, "unit": "stop"}
+    report["verdict"]["checks"] = [check | {"ok": True, "frames": []} | change]
+    assert shown in re.sub(r"\s+", " ", read(render_report(report, Pictures())).text)
 
 
 def test_good_and_bad_and_unjudged_differ_in_words() -> None:
@@ -239,7 +279,7 @@ def test_names_stay_text_wherever_they_come_from(bad: str) -> None:
     report["accuracy"]["rows"][0] |= {"label": bad, "unit": bad}
     report["accuracy"]["tone_curve"] = bad
     pictures = Pictures(worst=(WorstPicture(1012, bad, b"x", b"y", bad),), maps=((bad, b"z"),))
-    harmless = copy.deepcopy(report) | {"name": "x"}
+    harmless = copy.deepcopy(report) | {"name": "x" * len(bad)}
 
     for html, tags in (
         (render_report(report, pictures), render_report(harmless, pictures)),
@@ -247,7 +287,7 @@ def test_names_stay_text_wherever_they_come_from(bad: str) -> None:
         (render_index([report], [bad], [None]), render_index([harmless], ["x.html"], [None])),
     ):
         reader = read(html)
-        assert bad in reader.text
+        assert bad in reader.text or bad in reader.of("title")
         assert [tag for tag, _ in reader.tags] == [tag for tag, _ in read(tags).tags]
         assert not {"svg", "img"} & {t for t, a in reader.tags if "onload" in a or "onerror" in a}
         assert len(reader.scripts) == len(read(tags).scripts)
@@ -320,6 +360,102 @@ def test_comparisons_have_a_column_for_each_result_and_identity_and_mark_the_bes
     assert all(f'class="series other{i}"' in html for i in (1, 2, 3))
     assert 'class="series source"' in html
     assert "3 results of one shot" in reader.text
+
+
+def test_the_source_as_one_of_the_results_is_identity_and_stands_there_once() -> None:
+    ours, source = comparison()[:2]
+    html = render_compare([ours, source | {"name": "plates/shot", "is_source": True}], Pictures())
+    reader = read(html)
+    table = html[html.index('<table class="numbers compare">') :]
+    assert re.findall(r'<th scope="col">(.*?)</th>', table) == ["ours", '<span title="plates/shot">identity</span>']
+    assert "1 result of one shot" in reader.text
+    plot = html[html.index('aria-labelledby="plot-flicker-title') :]
+    plot = plot[: plot.index("</figure>")]
+    assert re.findall(r'class="series (\w+)" d="[^"]*" \S+ data-label="(\w+)"', plot) == [
+        ("source", "identity"),
+        ("other1", "ours"),
+    ]
+    results = re.sub(r"\s+", " ", reader.text[reader.text.index("of one shot") : reader.text.index("Side by side")])
+    assert results.count("identity the source as it is") == 1
+    assert results.count("Look at it") == 1  # identity is not on trial
+
+
+def test_long_names_are_shortened_and_told_in_full() -> None:
+    names = [f"{folder}/a_long_name_of_a_shot_{folder}_that_goes_on_acescct" for folder in ("plain", "dithered")]
+    html = render_compare([example_report(24, name=name) for name in names], Pictures())
+    reader = read(html)
+    heads = re.findall(r'<th scope="col"><span title="(.*?)">(.*?)</span></th>', html)
+    assert [full for full, _ in heads] == names
+    assert [short for _, short in heads] == ["plain/a_long_n…es_on_acescct", "dithered/a_lon…es_on_acescct"]
+    keys = re.findall(r'<span class="key other\d">(.*?)</span>', html)
+    assert keys[:2] == [short for _, short in heads]
+    assert [title for title in reader.of("title") if title in names] == names * 2
+
+
+def test_the_best_are_those_that_read_best() -> None:
+    reports = [example_report(24, name=name) for name in "abc"]
+    for report, jitter, excess, furthest in zip(
+        reports, (1e-5, 2e-5, 3e-5), (-0.001, -0.0011, 0.001), (-0.5, 0.2, 0.4), strict=True
+    ):
+        report["flicker"] |= {"exposure_jitter_stops": jitter, "excess_flicker_stops": excess}
+        report["flicker"]["source_exposure_jitter_stops"] = None
+        report["fidelity"]["worst_lsb"] = furthest
+    html = render_compare(reports, Pictures())
+    cells = {
+        re.findall(r">([^<]*)</th>", row)[0]: re.findall(r'<td( class="best")?>([^<]*)', row)
+        for row in re.findall(r"<tr>(<th scope=\"row.*?)</tr>", html, re.S)
+    }
+    assert [bool(mark) for mark, _ in cells["Exposure jitter"]] == [False] * 4
+    assert [text for _, text in cells["Exposure jitter"]][:3] == ["0.0000"] * 3
+    assert cells["Flicker, beside the source&#39;s"][:3] == [
+        ("", "0.001\u202fstop less"),
+        (' class="best"', "0.0011\u202fstop less"),
+        ("", "0.001\u202fstop more"),
+    ]
+    assert [(bool(mark), text) for mark, text in cells["Furthest from its code, in codes"]][:3] == [
+        (False, "0.5"),
+        (True, "0.2"),
+        (False, "0.4"),
+    ]
+
+
+def test_what_was_not_measured_has_no_row_and_what_was_held_against_the_truth_says_so() -> None:
+    text = read(render_report(example_report(24, source=False), Pictures())).text
+    assert "Channels inside their bin" not in text
+    assert "beside the source" not in text
+    against_truth = example_report(24, source=False, truth=True)
+    against_truth["flicker"]["excess_flicker_stops"] = 0.001
+    for frame in against_truth["frames"]:
+        frame["excess_flicker_stops"] = 0.001
+    text = read(render_report(against_truth, Pictures())).text
+    assert "Flicker, beside the truth's" in text
+    assert "over the truth" in text
+    assert "the source" not in text.replace("Clipped channels of the source", "").replace("from the source", "")
+
+
+def test_plots_that_are_zero_all_over_are_a_sentence_and_come_last() -> None:
+    report = example_report(24)
+    for frame in report["frames"]:
+        frame["clipped_share"] = 0.0
+    html = render_report(report, Pictures())
+    titles = re.findall(r'<figure class="plot ( flat)?">\s*<figcaption>\s*<span class="what">([^<]*)', html)
+    assert titles[-1] == (" flat", "Clipped channels of the source")
+    assert sum(bool(flat) for flat, _ in titles) == 1
+    assert "0\u202f% in every frame." in html
+
+
+def test_frames_with_a_map_come_before_those_without() -> None:
+    first, second = example_pictures().worst
+    alone = WorstPicture(1130, "highlights", b"x", None, "highlights extended by up to 1.50 stops")
+    html = render_report(example_report(), Pictures(worst=(first, alone, second)))
+    assert re.findall(r'<figure class="(\w+)" id="frame-(\d+)"', html) == [
+        ("double", "1012"),
+        ("double", "1013"),
+        ("single", "1130"),
+    ]
+    # What the caption says is not said twice.
+    assert html.count("highlights extended") == 1
+    assert "highlights <span>" not in html
 
 
 def test_a_comparison_without_a_source_has_no_identity() -> None:

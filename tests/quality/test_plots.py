@@ -10,7 +10,7 @@ import pytest
 from markupsafe import Markup
 
 from seqhdr.quality.plots import Mark, Series, histogram, time_plot
-from seqhdr.quality.readable import amount, number, percent, quantity, quantity_html
+from seqhdr.quality.readable import amount, difference, number, percent, quantity, quantity_html, shortened
 from seqhdr.quality.svg import nice_ticks
 
 
@@ -116,6 +116,35 @@ def test_cuts_are_lines_with_labels_unless_there_are_many() -> None:
     assert many.count('<line class="cut"') == 9
 
 
+def test_zero_all_over_is_said_rather_than_drawn() -> None:
+    assert plot([0.0, None, 0.0]) == '<p class="nothing">0\u202fstop in every frame.</p>'
+    assert "<svg" in plot([0.0, 0.0, 1e-9])
+    assert "<svg" in time_plot([Series("a", [0, 0]), Series("b", [0, 1])], [1, 2], name="p", title="t", unit="share")
+
+
+def test_marks_without_a_value_are_left_out() -> None:
+    svg = plot([1.0, None, 2.0], marks=[Mark(1, "a"), Mark(2, "b")])
+    assert re.findall(r'data-frame="(\d+)"', svg) == ["1"]
+
+
+def test_a_script_can_read_out_every_value_as_it_is_written_elsewhere() -> None:
+    svg = time_plot(
+        [Series("a", [0.00004, None, 0.1234, 1.5]), Series("b", [0.5, 0.25, 0, 1], "source")],
+        [-2, -1, 5, 6],
+        name="p",
+        title="t",
+        unit="stop",
+    )
+    assert 'data-frames="-2:2 5:2" data-unit="stop"' in svg
+    # The first curve is drawn last, on top.
+    assert re.findall(r'data-label="(.*?)" data-values="(.*?)"', svg) == [
+        ("b", "0.5|0.25|0|1"),
+        ("a", "0.0000||0.123|1.5"),
+    ]
+    assert "<title>a from 0.0000\u202fstop to 1.5\u202fstop</title>" in svg
+    assert 'data-frames="1:2" data-unit="%"' in plot([1, 2], unit="share")
+
+
 def test_nothing_to_plot_is_said() -> None:
     assert "single frame" in plot([1.0])
     assert "single frame" in plot([])
@@ -214,15 +243,18 @@ def test_numbers_are_written_as_people_write_them(value: float | None, text: str
     [
         (1.0, "100"),
         (0.99998, "99.998"),
-        (0.9999872, "99.9987"),
+        (0.9999872, "99.998"),
         (0.9999, "99.99"),
         (0.996, "99.6"),
         (0.9951, "99.51"),
-        (1 - 1e-12, "99.99999"),
+        (1 - 1e-12, "99.999"),
+        (0.01234567, "1.23"),
+        (0.00123456, "0.123"),
         (0.995, "99.5"),
         (0.413, "41.3"),
         (0.0004, "0.04"),
-        (1e-10, "<\u202f0.000001"),
+        (1e-10, "<\u202f0.001"),
+        (0.0000123, "0.001"),
         (0.0, "0"),
     ],
 )
@@ -234,7 +266,7 @@ def test_only_all_is_100_per_cent_and_only_nothing_is_0(share: float, text: str)
 def test_no_share_below_one_reads_more_than_it_is() -> None:
     for share in 1 - 10 ** np.random.default_rng(2).uniform(-9, -2, 500):
         text = percent(float(share))
-        assert float(text.removesuffix("\u202f%")) <= 100 * share + 1e-9 or share > 1 - 1e-7
+        assert float(text.removesuffix("\u202f%")) <= 100 * share + 1e-6 or share > 1 - 1e-5
         assert text != "100\u202f%"
 
 
@@ -243,5 +275,41 @@ def test_units() -> None:
     assert quantity(65.081, "dB") == "65.08\u202fdB"
     assert quantity(0.25, "share") == "25\u202f%"
     assert quantity(0.25, "index") == "0.25"
+    assert quantity(0.0000081, "stop") == "0.0000\u202fstop"
+    assert quantity(-0.00004, "stop") == "0.0000\u202fstop"
+    assert quantity(0.0, "stop") == "0\u202fstop"
+    assert quantity(0.00165499, "stop") == "0.0017\u202fstop"
+    assert quantity(0.12345, "stop") == "0.123\u202fstop"
+    assert quantity(0.123496, "stop") == "0.123\u202fstop"  # rounded once
+    assert quantity(0.0123, "px") == "0.012\u202fpx"
+    assert quantity(0.0004, "px") == "0.000\u202fpx"
+    assert quantity(float("inf"), "stop") == "∞\u202fstop"
     assert quantity(None, "stop") == "–"
     assert quantity_html(2, "<b>") == '2<span class="unit">\u202f&lt;b&gt;</span>'
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (-0.00172, "0.0017\u202fstop less"),
+        (0.00172, "0.0017\u202fstop more"),
+        (0.0, "the same"),
+        (-0.00001, "the same"),
+        (None, "–"),
+        (float("nan"), "–"),
+    ],
+)
+def test_differences_are_said_without_a_sign(value: float | None, text: str) -> None:
+    assert difference(value, "stop") == text
+
+
+def test_names_lose_their_middles_but_never_what_tells_them_apart() -> None:
+    assert shortened(["short", "a_rather_long_name_indeed"], 12) == ["short", "a_rath…ndeed"]
+    assert shortened(["abcdef"], 6) == ["abcdef"]
+    assert shortened([], 5) == []
+    # Only the fifth letter differs.
+    assert shortened([f"aaaa{i}{'b' * 20}" for i in range(2)], 8) == ["aaaa0…bbbb", "aaaa1…bbbb"]
+    # Here it is the middle one: nothing shorter will do.
+    alike = [f"{'a' * 20}{i}{'b' * 20}" for i in range(3)]
+    assert shortened(alike, 8) == alike
+    assert shortened([alike[0], alike[0]], 8) == ["aaaa…bbb"] * 2

@@ -35,6 +35,7 @@ JPEG_CONTAINERS: Final = frozenset({"jpg", "jpeg", "jpe", "jfif"})
 VIDEO_CONTAINERS: Final = frozenset({"mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "ts", "mts"})
 
 _MAX_STEP: Final = 100
+_MOST_COLOURS: Final = 0.5
 
 # The 95 % quantile of |decoded - original| in smooth areas, in codes, against the JPEG step scale (the steps
 # relative to the standard luma table: 0.1 is quality 95, 1 is quality 50). Measured on rendered views.
@@ -55,12 +56,15 @@ class HalfWidthEstimate:
             8 bits per channel, taken as lossless without a test).
         reason: one sentence for the user.
         evidence: the measured numbers, JSON-able.
+        lattice: the decoder whose colours these are, where most of them are; its rounding can be undone, see
+            :mod:`seqhdr.media.unround`. None where no decoder is recognised.
     """
 
     half_width_lsb: float
     kind: Kind
     reason: str
     evidence: dict[str, float | int | str]
+    lattice: Lattice | None = None
 
 
 # Steps of quality 50 (ITU-T T.81, table K.1), rows of vertical frequency.
@@ -110,6 +114,8 @@ def estimate_half_width(frames: Sequence[Codes], *, bits: int = 8, container: st
         f"{fit.share:.0%} of its colours lie on the 8-bit YCbCr lattice ({fit.lattice.name}) "
         f"where chance gives {fit.chance:.0%}"
     )
+    # Where only some colours are the decoder's, chroma was interpolated: those few are there by chance.
+    recognised = fit.lattice if fit.found and fit.share >= _MOST_COLOURS else None
     found_jpeg = fit.found and not fit.lattice.limited
     if extension in VIDEO_CONTAINERS or (fit.found and fit.lattice.limited):
         lattice = fit.lattice if fit.found else LATTICES[3]
@@ -119,7 +125,7 @@ def estimate_half_width(frames: Sequence[Codes], *, bits: int = 8, container: st
         evidence["smoothed_share"] = round(removed, 4)
         why = shown if fit.found else f"a .{extension} file is compressed video"
         reason = f"video before: {why}; in smooth areas about 95 % of its codes err by less than {width:.1f}"
-        return HalfWidthEstimate(width, "video", reason, evidence)
+        return HalfWidthEstimate(width, "video", reason, evidence, recognised)
 
     scale, combs = _step_scale(frames, fit.lattice if found_jpeg else LATTICES[0])
     evidence["dct_combs"] = combs
@@ -136,12 +142,12 @@ def estimate_half_width(frames: Sequence[Codes], *, bits: int = 8, container: st
         quality = f"of about quality {number:.0f}"
         evidence["jpeg_quality"] = round(number, 1)
     if found_jpeg and fit.lattice.rounding == "floor":
-        width += 0.9  # the darkening described above
+        width += fit.lattice.darkening_lsb
     why = shown if found_jpeg else "its DCT coefficients are multiples of quantisation steps"
     if extension in JPEG_CONTAINERS:
         why = f"a .{extension} file"
     reason = f"JPEG {quality}: {why}; in smooth areas about 95 % of its codes err by less than {width:.1f}"
-    return HalfWidthEstimate(width, "jpeg", reason, evidence)
+    return HalfWidthEstimate(width, "jpeg", reason, evidence, recognised)
 
 
 def _smoothed_share(frames: Sequence[Codes], lattice: Lattice) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from seqhdr.color.encodings import ColorEncoding, get_encoding
 from seqhdr.errors import UsageError
+from seqhdr.media.unround import Unrounding
 from seqhdr.model.head import Prediction
 from seqhdr.model.motion import FlowEstimator
 from seqhdr.model.net import SeqNet, State
@@ -45,6 +47,8 @@ class Predictor:
         bounded: hold the result inside its bins.
         flow: estimator of the motion between frames, or None for no warped memory.
         tile: side of the tiles in pixels, or None for whole frames.
+        unrounding: what undoes the rounding of the decoder that made 8-bit codes, or None. The network starts from the
+            decoder's own values then; the result stays within w of the codes all the same.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Predictor:
         bounded: bool = True,
         flow: FlowEstimator | None = None,
         tile: int | None = None,
+        unrounding: Unrounding | None = None,
     ) -> None:
         self._net = net
         self._flow = flow
@@ -64,7 +69,10 @@ class Predictor:
         self._device = next(net.parameters()).device
         self._max_code = 2**bits - 1
         encoding = get_encoding(input_space) if isinstance(input_space, str) else input_space
-        self._source = describe_source(encoding, half_width_lsb, self._max_code, bounded=bounded, device=self._device)
+        self._unrounding, self._half_width_lsb, self._bounded = unrounding, half_width_lsb, bounded
+        # What the decoder's darkening adds to w is no uncertainty once it is undone.
+        width = half_width_lsb if unrounding is None else max(0.5, half_width_lsb - unrounding.lattice.darkening_lsb)
+        self._source = describe_source(encoding, width, self._max_code, bounded=bounded, device=self._device)
         self._grid: TileGrid | None = None
         self._weights: list[Tensor] = []
 
@@ -97,6 +105,9 @@ class Predictor:
             UsageError: the frame has another size than the memory, or the memory other tiles.
         """
         here = torch.from_numpy(codes.astype(np.float32)).permute(2, 0, 1)[None].to(self._device)
+        lift = None if self._unrounding is None else self._lift(codes, self._unrounding).to(self._device)
+        if lift is not None:
+            here = here + lift
         height, width = here.shape[-2:]
         grid = self._plan(height, width)
         if memory is not None:
@@ -107,8 +118,24 @@ class Predictor:
         if len(grid.tiles) == 1:
             state = memory.states[0] if memory else None
             prediction, state = self._net.step(here, state, self._source, flow_px)
-            return prediction, Memory((state,), here)
-        return self._step_tiles(here, memory, flow_px, grid)
+            return self._of_codes(prediction, lift), Memory((state,), here)
+        prediction, memory = self._step_tiles(here, memory, flow_px, grid)
+        return self._of_codes(prediction, lift), memory
+
+    def _lift(self, codes: NDArray[np.unsignedinteger], unrounding: Unrounding) -> Tensor:
+        """What undoes the rounding, (1, 3, H, W), in codes; nothing becomes clipped by it."""
+        w = self._half_width_lsb
+        # A hair below the top, where the bin would be open.
+        room = np.maximum(self._max_code - w - 0.01 - codes, 0).astype(np.float32)
+        lift = np.minimum(unrounding.lift_lsb(codes.astype(np.uint8)), room)
+        return torch.from_numpy(np.ascontiguousarray(lift.transpose(2, 0, 1)))[None]
+
+    def _of_codes(self, prediction: Prediction, lift: Tensor | None) -> Prediction:
+        """The prediction about the codes as they are, and held within w of them."""
+        if lift is None:
+            return prediction
+        offset, w = prediction.offset_lsb + lift, self._half_width_lsb
+        return dataclasses.replace(prediction, offset_lsb=offset.clamp(-w, w) if self._bounded else offset)
 
     def _plan(self, height: int, width: int) -> TileGrid:
         grid = plan_tiles(height, width, self._tile)

@@ -140,6 +140,7 @@ def convert_shot(
         bounded=setup.bins.bounded,
         flow=setup.flow,
         tile=setup.tile,
+        unrounding=setup.unrounding,
     )
 
     def done(finished: list[FrameReport]) -> None:

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from seqhdr.color.encodings import get_encoding
 from seqhdr.errors import UnknownNameError, UsageError
+from seqhdr.media.compression import estimate_half_width
 from seqhdr.media.threads import read_ahead
+from seqhdr.media.unround import Unrounding, unrounding
 from seqhdr.model.cards import load_model
 from seqhdr.model.device import choose_device
 from seqhdr.model.head import Prediction
@@ -118,11 +120,13 @@ class _Running:
         self._flicker: dict[tuple[str, bool], list[ClipFlicker]] = {}
         self._seconds = 0.0
 
-    def begin(self, clip: ClipInfo) -> None:
+    def begin(self, clip: ClipInfo, decoder: Unrounding | None) -> None:
         self._clip, self._encoding = clip, get_encoding(clip.encoding)
         self._memory = None
         w = clip.half_width_lsb
-        self._predictor = Predictor(self._net, input_space=self._encoding, half_width_lsb=w, flow=self._flow)
+        self._predictor = Predictor(
+            self._net, input_space=self._encoding, half_width_lsb=w, flow=self._flow, unrounding=decoder
+        )
         self._score = self._scores.setdefault(_kind(clip), {}).setdefault(clip.scene, StrataScore())
 
     def add(self, index: int, pair: PairFrame) -> dict[str, Prediction]:
@@ -223,8 +227,9 @@ def evaluate(
             exact.flow_px = None if pair.flow_px is None else torch.from_numpy(pair.flow_px).permute(2, 0, 1)[None]
         if index == 0:
             meter = ClipMeter(clip) if flicker else None
+            decoder = _decoder(clip, pair)
             for one in running:
-                one.begin(clip)
+                one.begin(clip, decoder)
         predictions = [one.add(index, pair) for one in running]
         if meter is not None:
             meter.add(pair, predictions)
@@ -234,6 +239,14 @@ def evaluate(
         on_frame(done, frames)
     data = tuple(folder.resolve().name for folder in folders)
     return EvalReport(tuple(one.result(clips) for one in running), data, len(clips), frames, flow, str(target))
+
+
+def _decoder(clip: ClipInfo, first: PairFrame) -> Unrounding | None:
+    """The decoder that a run would recognise, of a compressed clip."""
+    if clip.half_width_lsb <= 0.5:
+        return None
+    lattice = estimate_half_width([first.codes], container="png").lattice
+    return unrounding(lattice) if lattice else None
 
 
 def _check_options(flow: str, flow_weights: str | None, limit: int | None) -> None:

@@ -18,6 +18,8 @@ from seqhdr.media.compression import estimate_half_width
 from seqhdr.media.cuts import parse_cuts
 from seqhdr.media.frames import FrameInfo, probe_frame, read_frame
 from seqhdr.media.shot import Shot
+from seqhdr.media.unround import Unrounding, unrounding
+from seqhdr.media.ycbcr import LATTICES
 from seqhdr.model.motion import FlowEstimator, RaftFlow
 from seqhdr.model.net import SeqNet
 from seqhdr.model.tiles import automatic_tile, plan_tiles
@@ -34,7 +36,7 @@ class BinsChoice:
     """How wide the bins are, and why.
 
     ``half_width_lsb`` is w in codes, ``bounded`` whether the output is held in its bins, ``reason`` a sentence for
-    the user, ``evidence`` the numbers behind it.
+    the user, ``evidence`` the numbers behind it, ``unrounded`` the decoder whose rounding is undone, or None.
     """
 
     mode: str
@@ -42,6 +44,7 @@ class BinsChoice:
     bounded: bool
     reason: str
     evidence: dict[str, float | int | str]
+    unrounded: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,12 @@ class ShotSetup:
     flow: FlowEstimator | None
 
     @property
+    def unrounding(self) -> Unrounding | None:
+        """What undoes the rounding of the decoder that made the source, where one was recognised."""
+        lattice = next((lattice for lattice in LATTICES if lattice.name == self.bins.unrounded), None)
+        return unrounding(lattice) if lattice else None
+
+    @property
     def max_code(self) -> int:
         """The highest code of the source."""
         return int(2**self.info.bits - 1)
@@ -70,6 +79,7 @@ class ShotSetup:
             "output_space": self.output_space.name,
             "model": net.weights_sha256,
             "half_width": self.bins.half_width_lsb,
+            "unrounded": self.bins.unrounded,
             "tile": self.tile,
             "config": os.path.basename(options.ocio or os.environ.get("OCIO", "")) or "built-in",
         }
@@ -140,7 +150,10 @@ def _choose_bins(shot: Shot, mode: str, info: FrameInfo) -> BinsChoice:
     width, reason = estimate.half_width_lsb, estimate.reason
     if mode == "soft" and width < SMALLEST_SOFT_WIDTH_LSB:
         width, reason = SMALLEST_SOFT_WIDTH_LSB, f"soft, although there is {reason}"
-    return BinsChoice(mode, width, mode != "off", reason, estimate.evidence)
+    undone = estimate.lattice.name if estimate.lattice else None
+    if undone:
+        reason += "; what that decoder's rounding took is put back first"
+    return BinsChoice(mode, width, mode != "off", reason, estimate.evidence, undone)
 
 
 def _sample(frames: Sequence[int], shot: Shot) -> list[Any]:

@@ -1,0 +1,86 @@
+"""The rounding of a decoder, undone: against the arithmetic of every decoder, colour by colour."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from seqhdr.media.unround import unrounding
+from seqhdr.media.ycbcr import LATTICES, Lattice
+
+# A table takes a second; these four have every matrix, range and rounding.
+SOME = [lattice for lattice in LATTICES if lattice.name in ("full-range BT.601", "limited BT.709, cut down")]
+
+
+def decoded(lattice: Lattice, y: int, cb: int, cr: int) -> tuple[list[int], list[float]]:
+    """One colour through a decoder, by ITU-R BT.601 / BT.709 in plain Python: what it writes, and what it had."""
+    kr, kb = lattice.kr, lattice.kb
+    kg = 1 - kr - kb
+    luma, chroma = (255 / 219, 255 / 224) if lattice.limited else (1.0, 1.0)
+    parts = [
+        [luma * y, 2 * (1 - kr) * chroma * cr],
+        [luma * y, -2 * (1 - kb) * kb / kg * chroma * cb, -2 * (1 - kr) * kr / kg * chroma * cr],
+        [luma * y, 2 * (1 - kb) * chroma * cb],
+    ]
+    exact = [sum(part) for part in parts]
+    if lattice.rounding == "floor":
+        return [sum(math.floor(term) for term in part) for part in parts], exact
+    return [math.floor(value + 0.5) for value in exact], exact
+
+
+@pytest.fixture(params=SOME, ids=lambda lattice: lattice.name)
+def lattice(request: Any) -> Lattice:
+    chosen: Lattice = request.param
+    return chosen
+
+
+def test_what_the_rounding_took_comes_back(lattice: Lattice) -> None:
+    rng = np.random.default_rng(5)
+    codes, exact = [], []
+    while len(codes) < 2000:
+        y, cb, cr = (int(v) for v in rng.integers((0, -70, -70), (219, 70, 70)))
+        written, had = decoded(lattice, y, cb, cr)
+        if min(written) > 0 and max(written) < 255:
+            codes.append(written)
+            exact.append(had)
+    lift = unrounding(lattice).lift_lsb(np.array(codes, np.uint8)[None])
+    assert lift.shape == (1, 2000, 3)
+    off = np.abs(np.array(codes) + lift[0] - np.array(exact)).max(axis=1)
+    # Two YCbCr that give one RGB are rare: there either of them may come back. A fortieth of a code is kept.
+    assert (off < 0.5 / 40 + 1e-3).mean() > 0.999
+
+
+def test_colours_that_no_decoder_makes_get_the_mean(lattice: Lattice) -> None:
+    rng = np.random.default_rng(6)
+    colours = rng.integers(60, 200, (4000, 3))
+    table = unrounding(lattice)
+    lift = table.lift_lsb(colours.astype(np.uint8))
+    # Of random colours the decoder reaches a sixth to a quarter; the others have the mean.
+    strangers = (np.abs(lift - np.array(lattice.mean_lift_lsb)) < 1e-6).all(axis=1).mean()
+    assert 0.6 < strangers < 0.9
+
+
+def test_what_was_cut_off_stays(lattice: Lattice) -> None:
+    codes = np.array([[0, 128, 255], [0, 0, 0], [255, 255, 255]], np.uint8)
+    lift = unrounding(lattice).lift_lsb(codes)
+    assert (lift[(codes == 0) | (codes == 255)] == 0).all()
+
+
+def test_a_real_jpeg_loses_a_third_of_a_code_less() -> None:
+    """Through libjpeg at its best quality, which leaves rounding as the larger part of the error."""
+    y, x = np.mgrid[:96, :128] / 24
+    smooth = np.stack([120 + 40 * np.sin(x), 110 + 30 * np.cos(y), 130 + 25 * np.sin(x + y)], axis=-1)
+    options = [cv2.IMWRITE_JPEG_QUALITY, 100]
+    back = cv2.imdecode(cv2.imencode(".jpg", np.rint(smooth).astype(np.uint8)[..., ::-1], options)[1], 1)[..., ::-1]
+    (full,) = (lattice for lattice in LATTICES if lattice.name == "full-range BT.601")
+    before = np.square(back - smooth).mean()
+    after = np.square(back + unrounding(full).lift_lsb(np.ascontiguousarray(back)) - smooth).mean()
+    assert after < 0.9 * before
+
+
+def test_the_table_of_a_decoder_is_made_once() -> None:
+    assert unrounding(SOME[0]) is unrounding(SOME[0])

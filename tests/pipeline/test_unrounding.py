@@ -1,0 +1,140 @@
+"""Frames that a decoder made: its rounding is undone before the network, and the bins are those of the codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from seqhdr.color.encodings import get_encoding
+from seqhdr.media.unround import unrounding
+from seqhdr.media.ycbcr import LATTICES
+from seqhdr.model.cards import load_model
+from seqhdr.model.predict import Predictor
+from seqhdr.train.codecs import h264
+
+FULL, CUT_DOWN = (
+    next(lattice for lattice in LATTICES if lattice.name == name)
+    for name in ("full-range BT.601", "limited BT.601, cut down")
+)
+
+
+def view(frame: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A smooth sky over coloured texture, moving."""
+    y, x = np.mgrid[:96, :128].astype(np.float64)
+    x = x + 1.5 * frame
+    sky = np.stack([90 + 0.3 * y + 8 * np.sin(x / 31), 120 + 0.4 * y, 160 + 0.2 * y + 6 * np.cos(x / 23)], axis=-1)
+    ground = np.stack([120 + 60 * np.sin(x / 2.3), 100 + 50 * np.sin(x / 3.1 + y), 90 + 40 * np.cos(y / 1.7)], axis=-1)
+    return np.rint(np.where((y > 60)[..., None], ground, sky)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def once_jpeg(tmp_path: Path) -> str:
+    """PNG frames that were JPEG before; the lower right corner is black and white."""
+    (tmp_path / "in").mkdir()
+    for frame in range(3):
+        picture = view(frame)
+        picture[80:, 96:112], picture[80:, 112:] = 0, 255
+        data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
+        cv2.imwrite(str(tmp_path / "in" / f"shot_{frame + 1:04d}.png"), cv2.imdecode(data, 1))
+    return str(tmp_path / "in" / "shot_%04d.png")
+
+
+def test_a_run_puts_back_what_the_decoder_rounded_away_and_stays_in_the_bins(
+    once_jpeg: str, convert: Any, seqhdr: Any, tmp_path: Path
+) -> None:
+    assert convert(once_jpeg, "--bit-depth", "float", out="auto").code == 0
+    summary = json.loads((tmp_path / "auto" / "shot_acescct.json").read_text())
+    assert summary["bins"]["unrounded"] == FULL.name
+    assert summary["bins"]["reason"].endswith("what that decoder's rounding took is put back first")
+    ran = seqhdr("verify", tmp_path / "auto" / "shot_acescct.%04d.exr", "--source", once_jpeg)
+    assert ran.code == 0
+    assert "promise                            kept" in ran.out
+
+
+@pytest.mark.parametrize("bins", ["strict", "1.5"])
+def test_bins_that_were_given_take_the_codes_as_they_are(
+    bins: str, once_jpeg: str, convert: Any, tmp_path: Path
+) -> None:
+    assert convert(once_jpeg, "--bins", bins, out=bins).code == 0
+    summary = json.loads((tmp_path / bins / "shot_acescct.json").read_text())
+    assert summary["bins"]["unrounded"] is None
+
+
+def test_a_clean_shot_has_nothing_to_undo(shoot: Any, convert: Any, tmp_path: Path) -> None:
+    assert convert(shoot(range(1, 3))).code == 0
+    assert json.loads((tmp_path / "out" / "shot_acescct.json").read_text())["bins"]["unrounded"] is None
+
+
+def test_the_network_sees_the_decoder_s_own_values() -> None:
+    net, w = load_model("s"), 2.4
+    codes = h264(np.stack([view(t) for t in range(2)]), 20, cut_down=True)
+    table = unrounding(CUT_DOWN)
+    undoing = Predictor(net, half_width_lsb=w, unrounding=table)
+    plain = Predictor(net, half_width_lsb=w - CUT_DOWN.darkening_lsb)
+    memory, known = None, None
+    for frame in codes:
+        lift = table.lift_lsb(frame)
+        prediction, memory = undoing.step(frame, memory)
+        expected, known = plain.step(frame + lift, known)  # type: ignore[arg-type]
+        lifted = (expected.offset_lsb[0].permute(1, 2, 0) + torch.from_numpy(lift)).clamp(-w, w)
+        torch.testing.assert_close(prediction.offset_lsb[0].permute(1, 2, 0), lifted, atol=1e-4, rtol=0)
+        assert torch.equal(prediction.gain_stops, expected.gain_stops)
+    assert float(prediction.offset_lsb.abs().max()) <= w + 1e-6
+    # The darkening of the quick conversion is gone: a code in R and B, one and a half in G.
+    mean = prediction.offset_lsb.mean(dim=(0, 2, 3))
+    assert 0.5 < float(mean[0]) < 1.5
+    assert 0.9 < float(mean[1]) < 2
+
+
+def test_nothing_is_lifted_into_the_open_bins() -> None:
+    seen = []
+
+    class Spy(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def step(self, codes: Any, *rest: Any) -> Any:
+            seen.append(codes.clone())
+            return self.inner.step(codes, *rest)  # type: ignore[operator]
+
+    frame = np.zeros((32, 32, 3), np.uint8)
+    frame[:] = np.arange(224, 256, dtype=np.uint8)[:, None]
+    w = 2.4
+    Predictor(Spy(load_model("s")), half_width_lsb=w, unrounding=unrounding(CUT_DOWN)).step(frame, None)  # type: ignore[arg-type]
+    codes = torch.from_numpy(frame).permute(2, 0, 1)[None].float()
+    assert torch.equal(seen[0] + w >= 255, codes + w >= 255)
+    assert float((seen[0] - codes).max()) > 0.5
+
+
+def test_smooth_places_of_a_jpeg_come_closer_to_the_truth() -> None:
+    truth = np.stack([view(t)[:56] for t in range(4)]).astype(np.float64)
+    y, x = np.mgrid[:56, :128]
+    exact = [
+        np.stack([90 + 0.3 * y + 8 * np.sin((x + 1.5 * t) / 31), 120 + 0.4 * y, 160 + 0.2 * y], axis=-1)
+        for t in range(4)
+    ]
+    errors = {}
+    for undo in (False, True):
+        predictor = Predictor(
+            load_model("s"),
+            input_space=get_encoding("srgb"),
+            half_width_lsb=1.5,
+            unrounding=unrounding(FULL) if undo else None,
+        )
+        memory, total = None, 0.0
+        for picture, wanted in zip(truth, exact, strict=True):
+            options = [cv2.IMWRITE_JPEG_QUALITY, 95]
+            data = cv2.imencode(".jpg", picture.astype(np.uint8)[..., ::-1], options)[1]
+            codes = np.ascontiguousarray(cv2.imdecode(data, 1)[..., ::-1])
+            prediction, memory = predictor.step(codes, memory)
+            value = codes + prediction.offset_lsb[0].permute(1, 2, 0).numpy()
+            total += float(np.square(value - wanted)[..., :2].mean())
+        errors[undo] = total
+    assert errors[True] < 0.9 * errors[False]

@@ -27,6 +27,7 @@ def main() -> None:
     tensors = {name: (1 - args.share) * first[name] + args.share * second[name] for name in first}
     cards = [read_card(path) for path in (args.first, args.second)]
     training = {
+        "data": cards[0].training.get("data"),  # the second started from the first, and so has seen all of it
         "averaged": [
             {"share": share, "sha256": card.sha256, "training": card.training}
             for share, card in zip((1 - args.share, args.share), cards, strict=True)

@@ -71,9 +71,13 @@ def report(
     from rich.progress import Progress
 
     from seqhdr import api_report
+    from seqhdr.errors import GateError
+
+    reports: list[dict[str, Any]] = []
 
     def show(finished: dict[str, Any], page: Path | None) -> None:
         # At once, and not after all shots: a gate that fails ends the command with an error.
+        reports.append(finished)
         if quiet or as_json:
             return
         progress.stop()
@@ -91,31 +95,37 @@ def report(
                 task = tasks[shot] = progress.add_task("measuring", total=of)
             progress.update(task, completed=done)
 
-        result = api_report.report(
-            patterns,
-            source=source,
-            truth=truth,
-            compare=compare,
-            output=output,
-            frames=frames,
-            max_flicker=max_flicker,
-            max_jitter=max_jitter,
-            min_inside=min_inside,
-            input_space=input_space,
-            output_space=output_space,
-            truth_space=truth_space,
-            bins=bins,
-            cuts=cuts,
-            stride=stride,
-            lpips_backbone=lpips_backbone,
-            metrics=metrics,
-            fps=fps,
-            ocio=ocio,
-            on_frame=on_frame,
-            on_report=show,
-        )
+        try:
+            result = api_report.report(
+                patterns,
+                source=source,
+                truth=truth,
+                compare=compare,
+                output=output,
+                frames=frames,
+                max_flicker=max_flicker,
+                max_jitter=max_jitter,
+                min_inside=min_inside,
+                input_space=input_space,
+                output_space=output_space,
+                truth_space=truth_space,
+                bins=bins,
+                cuts=cuts,
+                stride=stride,
+                lpips_backbone=lpips_backbone,
+                metrics=metrics,
+                fps=fps,
+                ocio=ocio,
+                on_frame=on_frame,
+                on_report=show,
+            )
+        except GateError:
+            # Which frames failed, and by how much, is what a farm reads.
+            if as_json:
+                print(json.dumps(reports, indent=1))
+            raise
     if as_json:
-        print(json.dumps(list(result.reports), indent=1))
+        print(json.dumps(reports, indent=1))
     elif not quiet:
         if compare:
             print(f"compare  {result.pages[0]}")

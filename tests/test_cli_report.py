@@ -114,6 +114,13 @@ def test_json_is_what_is_in_the_files(seqhdr: Any, shoot: Any, tmp_path: Path) -
     assert json.loads(ran.out) == [reported(tmp_path, "in", name) for name in ("a", "b")]
 
 
+def test_json_is_printed_though_a_gate_fails(seqhdr: Any, shoot: Any, tmp_path: Path) -> None:
+    pattern, source = (shoot(range(1, 4), name=name, size=(16, 16), cut=cut) for name, cut in (("a_", None), ("b_", 2)))
+    ran = seqhdr("report", pattern, "--source", source, "--min-inside", "100", "--json")
+    assert (ran.code, ran.err.count("\n")) == (5, 1)
+    assert json.loads(ran.out) == [reported(tmp_path, "in", "a")]
+
+
 def test_several_shots_end_with_their_index(seqhdr: Any, shoot: Any, tmp_path: Path) -> None:
     patterns = [shoot(range(1, 3), name=name, size=(16, 16)) for name in ("a_", "b_")]
     ran = seqhdr("report", *patterns)

@@ -16,7 +16,7 @@ from torch import Tensor
 from seqhdr.color.encodings import ColorEncoding, get_encoding
 from seqhdr.color.tags import encoding_from_header
 from seqhdr.errors import FrameError, SeqhdrError, ShotError
-from seqhdr.media.exr import read_exr
+from seqhdr.media.exr import ExrInfo, read_exr
 from seqhdr.media.frames import read_frame
 from seqhdr.media.ranges import compact
 from seqhdr.media.shot import EXR_EXTENSIONS, SOURCE_EXTENSIONS, Shot, find_shot
@@ -29,6 +29,7 @@ _UNTAGGED_EXR = "lin_rec709"
 _UNTAGGED_INTEGER = "srgb"
 # Primaries in an EXR header that tell linear spaces apart: x, y of red, green, blue.
 _CHROMATICITIES = {
+    _UNTAGGED_EXR: (0.64, 0.33, 0.30, 0.60, 0.15, 0.06),
     "acescg": (0.713, 0.293, 0.165, 0.830, 0.128, 0.044),
     "aces2065-1": (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.0770),
 }
@@ -145,6 +146,8 @@ def _table(encoding: ColorEncoding, kind: str, max_code: int | None, in_stops: b
 def read_stored(path: Path) -> StoredFrame:
     """Read an EXR or an integer frame without touching its values.
 
+    Of an EXR it is the display window: what lies outside the data window is black, and overscan is left out.
+
     Raises:
         FrameError: it is missing, damaged, or has neither R, G and B nor Y.
     """
@@ -161,10 +164,23 @@ def read_stored(path: Path) -> StoredFrame:
         )
     planes = [channels[name] for name in names]
     wide = np.float16 if all(plane.dtype == np.float16 for plane in planes) else np.float32
-    pixels = np.stack([plane.astype(wide, copy=False) for plane in planes], axis=-1)
+    pixels = _displayed(np.stack([plane.astype(wide, copy=False) for plane in planes], axis=-1), info)
     rate = float(info.frames_per_second) if info.frames_per_second else None
     storage = "half" if wide == np.float16 else storage_of(info.compression)
     return StoredFrame(path, pixels, None, storage, dict(info.attributes), rate)
+
+
+def _displayed(pixels: NDArray[Any], info: ExrInfo) -> NDArray[Any]:
+    """(H, W, 3) of the data window → of the display window."""
+    left, top, width, height = info.display_window
+    if info.data_window == info.display_window or min(width, height) < 1:
+        return pixels
+    shown = np.zeros((height, width, 3), pixels.dtype)
+    right, down = info.data_window[0] - left, info.data_window[1] - top
+    seen = pixels[max(-down, 0) : max(height - down, 0), max(-right, 0) : max(width - right, 0)]
+    down, right = max(down, 0), max(right, 0)
+    shown[down : down + seen.shape[0], right : right + seen.shape[1]] = seen
+    return shown
 
 
 def storage_of(compression: str) -> str:
@@ -186,7 +202,7 @@ def open_footage(
         option: what names the encoding on the command line, for error messages.
 
     Raises:
-        ShotError, FrameError: files missing, unreadable, or without RGB.
+        ShotError, FrameError: files missing, unreadable, without RGB, or of primaries that have no short name.
         UnknownNameError: an encoding nobody knows.
     """
     shot = _find(pattern, frames)
@@ -206,7 +222,7 @@ def open_footage(
             ) from error
     if tagged is not None:
         return Footage(shot, tagged, False, first)
-    return Footage(shot, get_encoding(_convention(first)), True, first)
+    return Footage(shot, get_encoding(_convention(first, option)), True, first)
 
 
 def _find(pattern: str, frames: str | None) -> Shot:
@@ -220,14 +236,19 @@ def _find(pattern: str, frames: str | None) -> Shot:
     return shot
 
 
-def _convention(first: StoredFrame) -> str:
+def _convention(first: StoredFrame, option: str) -> str:
     if first.max_code is not None:
         return _UNTAGGED_INTEGER
     stated = first.attributes.get("chromaticities")
+    if stated is None:
+        return _UNTAGGED_EXR
     for name, xy in _CHROMATICITIES.items():
-        if stated is not None and np.allclose(np.ravel(stated)[:6], xy, atol=2e-3):
+        if np.allclose(np.ravel(stated)[:6], xy, atol=2e-3):
             return name
-    return _UNTAGGED_EXR
+    raise ShotError(
+        f"{first.path}: its primaries are those of none of {', '.join(_CHROMATICITIES)}: name its space with {option}, "
+        "like 'Linear Rec.2020'"
+    )
 
 
 def partner(other: Footage, frame: int, stored: StoredFrame, option: str) -> int:

@@ -178,6 +178,7 @@ class _ShotMeter:
         self._shown_as = material.source.encoding if material.source else None
         self._flow = ReferenceFlow(result.height, result.width, self._shown_as)
         self._before: Picture | None = None
+        self._blank: set[str] = set()
         self._beside = beside
         self._flow_size = flow_size(result.height, result.width)
         self._flicker = FlickerMeter(material.lattice)
@@ -234,7 +235,7 @@ class _ShotMeter:
         picked = np.ascontiguousarray(_picked(frames[self._reference].pixels, material.lattice))
         quantum_stops = material.sequences[self._reference].quantum(picked)
         flicker = self._flicker.add(pictures, self._reference, motion, quantum_stops)
-        row: Row = {"frame": number, "starts_segment": starts}
+        row: Row = {"frame": number, "starts_segment": starts, "blind": self._blind(pictures, flicker)}
         row |= self._flicker_numbers(number, flicker)
         row |= {"tof_px": tof_px, "tlp": self._tlp(frames, compared, starts=starts)}
         row |= fidelity.result()
@@ -242,6 +243,15 @@ class _ShotMeter:
         self.measured.rows.append(row)
         if number in self._contacts:
             self.measured.thumbnails.append((number, self._thumbnail(frames["result"])))
+
+    def _blind(self, pictures: dict[str, Picture], flicker: FrameFlicker | None) -> bool:
+        """Whether flicker cannot be seen because the result alone is clipped or not a number all over."""
+        masks = {name: picture.usable for name, picture in pictures.items()}
+        before, self._blank = self._blank, {name for name, mask in masks.items() if mask is not None and not mask.any()}
+        blank = before | self._blank
+        if flicker is None or "result" not in blank:
+            return False
+        return self._reference == "result" or self._reference not in blank
 
     def _levels(self, frames: Frames) -> dict[str, FrameLevels]:
         return {name: frame_levels(frames[name].pixels, f.light_of) for name, f in self._material.sequences.items()}

@@ -88,6 +88,7 @@ def report_shot(
     """
     material, bins_reason = _material(pattern, source, truth, options)
     page = _page(material.result.shot, options)
+    _make_folder(page.parent)
     found = measure_shot(material, lambda done, of: on_frame(pattern, done, of))
     report = build_report(
         material.result.shot.name,
@@ -99,7 +100,6 @@ def report_shot(
     )
     pictures = shot_pictures(material, found, report["worst"])
     data = page.with_suffix(".json")
-    _make_folder(page.parent)
     _write(data, json.dumps(report, indent=1, allow_nan=False) + "\n")
     _write(page, render_report(report, pictures))
     return ShotPage(report, page, data, found.thumbnails[len(found.thumbnails) // 2][1] if found.thumbnails else None)
@@ -136,6 +136,7 @@ def compare_results(
                 f"{first.width}x{first.height}: compare results of one size"
             )
     page = (options.output or first.shot.directory) / f"{first.shot.name}.compare.html"
+    _make_folder(page.parent)
     reports = []
     for label, (material, reason) in zip(labels, every, strict=True):
         found = measure_shot(material, lambda done, of, label=label: on_frame(label, done, of))  # type: ignore[misc]
@@ -149,7 +150,6 @@ def compare_results(
     materials = [material for material, _ in every]
     pictures = comparison_pictures(labels, materials, list(worst.values())[::-1], sorted(shared))
     data = page.with_suffix(".json")
-    _make_folder(page.parent)
     _write(data, json.dumps({"format": FORMAT, "results": reports}, indent=1, allow_nan=False) + "\n")
     _write(page, render_compare(reports, pictures))
     return Comparison(tuple(reports), page, data)
@@ -271,10 +271,13 @@ def _labels(results: Sequence[Footage]) -> list[str]:
 
 
 def _make_folder(folder: Path) -> None:
+    """Make sure of a place to write to, before hours go into measuring."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{folder}: cannot become a folder ({error.strerror}): give another -o") from None
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{folder}: no permission to write into it: give another -o")
 
 
 def _write(path: Path, text: str) -> None:

@@ -86,7 +86,7 @@ class ReportOptions:
         Raises:
             UsageError: a value nobody knows.
         """
-        if self.stride != "auto" and not (self.stride.isdigit() and int(self.stride) > 0):
+        if self.stride != "auto" and not (self.stride.isdecimal() and int(self.stride) > 0):
             raise UsageError(f"--stride {self.stride!r} is neither auto nor a number of pixels")
         if self.fps is not None:
             parse_fps(self.fps)

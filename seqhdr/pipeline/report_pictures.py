@@ -137,14 +137,15 @@ def _worst_picture(row: Row, material: Material, frame: StoredFrame, heat: Heat 
         shape = (size, max(1, round(size * height / width)))
         wide = cv2.resize(heat, shape, interpolation=cv2.INTER_NEAREST)
         png = heat_map(wide.astype(np.float32, copy=False), 1.0 if row["why"] == "banding" else limit)
-    return WorstPicture(row["frame"], row["why"], thumbnail(light.permute(1, 2, 0).numpy(), size), png, _caption(row))
+    shown = thumbnail(light.permute(1, 2, 0).numpy(), size)
+    return WorstPicture(row["frame"], row["why"], shown, png, _caption(row, material.against))
 
 
-def _caption(row: Row) -> str:
+def _caption(row: Row, against: str | None) -> str:
     value = row["value"]
     return {
         "flicker": f"{value:.4f} stop",
-        "flicker added": f"{value:.4f} stop more than its source",
+        "flicker added": f"{value:.4f} stop more than its {against}",
         "exposure jitter": f"{value:.4f} stop off",
         "banding": f"{100 * value:.1f} % of pixels in visible bands",
         "highlights": f"highlights extended by up to {value:.2f} stops",

@@ -85,6 +85,13 @@ def checks(rows: Sequence[Row], limits: Limits, against: str | None) -> list[dic
                 "frames": failing,
             }
         )
+    blind = [row["frame"] for row in rows if row.get("blind")]
+    if blind:
+        # A frame all white or all NaN has no flicker to measure, and must not pass for steady.
+        label = "Frames whose flicker is hidden"
+        found.append(
+            {"name": "blind", "label": label, "value": len(blind), "limit": 0, "unit": "", "ok": False, "frames": blind}
+        )
     return found
 
 
@@ -115,11 +122,16 @@ def raise_gate(pattern: str, found: Sequence[dict[str, Any]], limits: Limits) ->
                 f"{pattern}: {option} finds nothing to measure: too few frames follow each other, or all is clipped; "
                 "leave it out, or check the pattern and --frames"
             )
+    if limits.max_flicker is not None or limits.max_jitter is not None:
+        wanted["blind"] = 0
     failing = [check for check in found if not check["ok"] and wanted.get(check["name"]) is not None]
     if not failing:
         return
     parts = []
     for check in failing:
+        if check["name"] == "blind":
+            parts.append(f"flicker cannot be seen, all is clipped or NaN, in {_frames(check['frames'], most=20)}")
+            continue
         side = "below" if check["name"] == "inside" else "above"
         parts.append(
             f"{check['label'].lower()} {_valued(check['value'], check['unit'])} is {side} "
@@ -144,8 +156,12 @@ def sentence(found: Sequence[dict[str, Any]]) -> str:
         "banding": "it has bands",
         "inside": "channels left their bins",
         "nonfinite": "it has NaN or infinite values",
+        "blind": "nothing in it can be compared",
     }
     failing = [f"{bad[check['name']]} ({_frames(check['frames'])})" for check in found if not check["ok"]]
+    for check in found:
+        if check["name"] == "inside" and check["value"] < 1:
+            good["inside"] = f"{_percent(check['value'])} of the channels in their bins, or more"
     words = failing or [good[check["name"]] for check in found]
     if not words:
         return "Nothing here could be judged."
@@ -158,6 +174,7 @@ def summary_lines(report: Row) -> list[str]:
     result, flicker, banding, fidelity = (report[key] for key in ("result", "flicker", "banding", "fidelity"))
     cuts = f", {len(report['cuts'])} cut{'s' if len(report['cuts']) != 1 else ''}" if report["cuts"] else ""
     span = f"{result['first']}-{result['last']}" if result["frames"] > 1 else f"{result['first']}"
+    span += f" without {compact(result['missing'], most=4)}" if result["missing"] else ""
     against = "source" if report["source"] else "truth" if report["truth"] else None
 
     def beside(key: str) -> str:
@@ -210,8 +227,8 @@ def _share(percent: float | None) -> float:
     return 1.0 if percent is None else percent / 100
 
 
-def _frames(frames: Sequence[int]) -> str:
-    return f"frame{'s' if len(frames) > 1 else ''} {compact(frames, most=4)}"
+def _frames(frames: Sequence[int], most: int = 4) -> str:
+    return f"frame{'s' if len(frames) > 1 else ''} {compact(frames, most=most)}"
 
 
 def _percent(share: float) -> str:

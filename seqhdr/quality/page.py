@@ -222,7 +222,7 @@ def _check(check: dict[str, Any], report: Report) -> dict[str, Any]:
     """
     name, value, unit = check["name"], check["value"], check["unit"]
     label, _, against = check["label"].partition(", over the ")
-    of = "in the worst frame"
+    of = "all clipped, or not a number" if name == "blind" else "in the worst frame"
     if against:
         apart = difference(value, unit).rpartition(" ")[2]
         than = {"less": f"or more below the {against}", "more": f"above the {against}, at worst"}

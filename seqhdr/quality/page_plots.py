@@ -59,13 +59,14 @@ def main_plot(report: Report) -> Plot:
 
 def small_plots(report: Report) -> list[Plot]:
     """The other plots, those that are zero all over last; without a single value only the first two are kept."""
+    compared = "truth" if report["truth"] else "source"
     specs = (
         ("jitter", "Exposure jitter", "stop", ("jitter_stops", "source_jitter_stops")),
         ("banding", "Pixels in visible bands", "share", ("banding_index", "source_banding_index")),
         ("colour", "Colour jitter", "stop", ("colour_jitter_stops", "source_colour_jitter_stops")),
         ("clipped", "Clipped channels of the source", "share", ("clipped_share",)),
         ("gain", "Light added above clip, most", "stop", ("gain_max_stops",)),
-        ("tof", "tOF, motion of the result against the source's", "px", ("tof_px",)),
+        ("tof", f"tOF, motion of the result against the {compared}'s", "px", ("tof_px",)),
         ("psnr", "PSNR against the truth", "dB", ("psnr_db", "identity_psnr_db")),
     )
     plots = []

@@ -103,7 +103,7 @@ def flicker_table(report: Report) -> Table:
     table = _beside("Over time", report, FLICKER)
     left = len(table.head) - 2
     more = [
-        (Cell(_against(m.label, report)), Cell(m.written(m.of(report))), *[Cell("")] * left)
+        (Cell(_against(m.label, report, m.key)), Cell(m.written(m.of(report))), *[Cell("")] * left)
         for m in BESIDE_SOURCE
         if report[m.section][m.key] is not None
     ]
@@ -113,9 +113,13 @@ def flicker_table(report: Report) -> Table:
     return Table(table.caption, table.head, (*table.rows, *more))
 
 
-def _against(label: str, report: Report) -> str:
-    """A label that speaks of the source, of a report that has none and was held against the truth."""
-    return label if report["source"] else label.replace("source", "truth")
+def _against(label: str, report: Report, key: str) -> str:
+    """A label that speaks of the source, where the number was held against the truth instead.
+
+    Flicker is held against the source if there is one, tOF and tLP against the truth if there is one.
+    """
+    truth = report["truth"] if key in ("tof_px", "tlp") else not report["source"]
+    return label.replace("source", "truth") if truth else label
 
 
 def banding_table(report: Report) -> Table:
@@ -212,7 +216,7 @@ def frame_table(report: Report, wanted: Sequence[int]) -> Table:
         for row in rows
     )
     note = f"1 frame of {every} and those named above; all {number(len(frames))} are in the JSON." if every > 1 else ""
-    head = (label if key.startswith("source_") else _against(label, report) for label, key, _ in columns)
+    head = (label if key.startswith("source_") else _against(label, report, key) for label, key, _ in columns)
     return Table("Frame by frame", ("Frame", *head), cells, note)
 
 
@@ -227,7 +231,8 @@ def comparison_table(reports: Sequence[Report]) -> Table:
     rows: list[tuple[str, _Write, int, list[float | None], float | None]] = []
     for m in (BESIDE_SOURCE[0], *FLICKER, *BESIDE_SOURCE[1:], *BANDING, *FIDELITY):
         identity = m.of(with_source, "source_") if with_source else None
-        rows.append((m.label, m.written, m.better, [m.of(report) for report in reports], identity))
+        label = _against(m.label, reports[0], m.key) if m in BESIDE_SOURCE else m.label
+        rows.append((label, m.written, m.better, [m.of(report) for report in reports], identity))
     named: dict[tuple[str, str], int] = {}
     for report in reports:
         for row in (report["accuracy"] or {}).get("rows", ()):

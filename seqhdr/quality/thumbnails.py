@@ -45,7 +45,7 @@ def thumbnail(rgb_lin: Image, width_px: int) -> bytes:
     if width > width_px:
         size = (width_px, max(round(height * width_px / width), 1))
         light = cv2.resize(light, size, interpolation=cv2.INTER_AREA)
-    light = light.clip(min=0)
+    light = light.clip(0, _BRIGHTEST)
     largest = light.max(axis=2, keepdims=True)
     beyond = np.maximum(largest - _KNEE, 0) / (1 - _KNEE)
     rolled = np.where(beyond > 0, _KNEE + (1 - _KNEE) * beyond / (1 + beyond), largest)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import OpenImageIO as oiio  # noqa: N813 - the name its own documentation uses
 import pytest
 import torch
 
@@ -51,6 +52,41 @@ def test_the_header_names_the_encoding_or_a_convention_does(
     assert (footage.encoding.name, footage.assumed) == (name, assumed)
     chosen = opened(tmp_path / "comp.%04d.exr", space="SLog3")
     assert (chosen.encoding.name, chosen.assumed) == ("slog3", False)
+
+
+def test_primaries_of_another_space_are_not_taken_for_rec709(tmp_path: Path) -> None:
+    rec709 = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)
+    rec2020 = (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290)
+    exr(tmp_path / "a.0001.exr", ramp(np.float16), chromaticities=rec709)
+    assert opened(tmp_path / "a.%04d.exr").encoding.name == "lin_rec709"
+    exr(tmp_path / "b.0001.exr", ramp(np.float16), chromaticities=rec2020)
+    with pytest.raises(ShotError, match=r"b.0001.exr: its primaries are those of none of .*--output-space"):
+        opened(tmp_path / "b.%04d.exr")
+    assert opened(tmp_path / "b.%04d.exr", space="acescg").encoding.name == "acescg"
+
+
+@pytest.mark.parametrize("top", [-3, 0, 2, 7])
+@pytest.mark.parametrize("left", [-20, -2, 0, 3])
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_the_display_window_is_what_is_measured(left: int, top: int, kind: type, tmp_path: Path) -> None:
+    """Data windows that are larger, smaller, beside the picture or moved, as renderers and comps write them."""
+    pixels = ramp(kind)
+    spec = oiio.ImageSpec(6, 4, 3, "half" if kind is np.float16 else "float")
+    spec.x, spec.y = left + 100, top + 50
+    spec.full_x, spec.full_y, spec.full_width, spec.full_height = 100, 50, 5, 6
+    path = tmp_path / "comp.0001.exr"
+    output: Any = oiio.ImageOutput.create(str(path))
+    assert output.open(str(path), spec)
+    assert output.write_image(pixels)
+    output.close()
+    expected = np.zeros((6, 5, 3), kind)
+    for y in range(6):
+        for x in range(5):
+            if 0 <= y - top < 4 and 0 <= x - left < 6:
+                expected[y, x] = pixels[y - top, x - left]
+    stored = read_stored(path).pixels
+    assert stored.dtype == kind
+    np.testing.assert_array_equal(stored, expected)
 
 
 def test_integers_are_taken_as_srgb(shoot: Any) -> None:

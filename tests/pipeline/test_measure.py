@@ -228,6 +228,26 @@ def test_frames_without_a_single_number_are_measured_all_the_same(tmp_path: Path
     assert column(found, "counted_share") == [None, 0.0, 0.0]
 
 
+@pytest.mark.parametrize("kind", ["white", "nan", "white with its source", "nan beside its source"])
+def test_a_frame_that_hides_its_flicker_is_named_unless_its_source_does_so_too(kind: str, tmp_path: Path) -> None:
+    def codes(frame: int) -> Array:
+        return np.full((16, 16, 3), 255, np.uint8) if frame == 3 else srgb_codes(hills((16, 16)), 8)
+
+    def light(frame: int) -> Array:
+        return np.full((16, 16, 3), np.nan, np.float32) if frame == 3 else hills((16, 16))
+
+    frames = range(1, 6)
+    result = write_exrs(tmp_path, frames, light) if "nan" in kind else write_codes(tmp_path, frames, codes)
+    source = None
+    if "source" in kind:
+        steady = "beside" in kind
+        source = write_codes(tmp_path / "in", frames, lambda n: codes(1 if steady else n))
+    blind = "with" not in kind
+    assert column(measured(result, source, cuts="off"), "blind") == [False, False, blind, blind, False]
+    # With no frame before them, frames have no flicker that could be hidden.
+    assert not any(column(measured(result, source, cuts="3,4"), "blind"))
+
+
 def test_clipped_channels_are_left_out_of_flicker_and_measured_as_gain(tmp_path: Path) -> None:
     def codes(frame: int) -> Array:
         pixels = np.full((48, 64, 3), 100, np.uint8)

@@ -133,7 +133,7 @@ def test_a_gap_and_a_cut_are_told(shoot: Any) -> None:
     report = reported(pattern)
     assert report["result"]["missing"] == [4]
     assert report["cuts"] == [7]
-    assert report["summary"][0].endswith(", 1 cut")
+    assert report["summary"][0] == "shot: 7 frames 1-8 without 4, 96x64, 8 bits srgb (assumed), 1 cut"
     assert [row["frame"] for row in report["frames"] if row["flicker_stops"] is None] == [1, 5, 7]
     assert reported(pattern, cuts="off")["cuts"] == []
     named = reported(pattern, cuts="3,8", frames="1-8")
@@ -226,6 +226,27 @@ def test_a_folder_that_cannot_be_is_refused(shoot: Any, tmp_path: Path) -> None:
     (tmp_path / "out" / "shot.report.html").mkdir(parents=True)
     with pytest.raises(FramesFailedError, match="a folder has that name"):
         seqhdr.report(pattern, output=tmp_path / "out")
+
+
+def test_a_folder_is_tried_before_anything_is_measured(
+    shoot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pattern = shoot(FRAMES, size=(8, 8))
+    (tmp_path / "file").write_text("mine")
+    measured: list[int] = []
+    monkeypatch.setattr("seqhdr.pipeline.report.os.access", lambda folder, mode: False)
+    for output, words in ((tmp_path / "file" / "below", "cannot become"), (tmp_path, "no permission to write")):
+        for more in ({}, {"compare": True, "source": pattern}):
+            with pytest.raises(UsageError, match=words):
+                seqhdr.report(pattern, output=output, on_frame=lambda shot, done, of: measured.append(done), **more)
+    assert not measured
+
+
+def test_worst_frames_say_what_their_flicker_was_held_against(brighter_frame: dict[str, Any]) -> None:
+    page = Page(seqhdr.report(**brighter_frame).pages[0])
+    texts = " ".join(text for texts in page.texts.values() for text in texts)
+    assert "stop more than its truth" in texts
+    assert "more than its source" not in texts
 
 
 def test_a_full_disk_leaves_whole_files_or_none(shoot: Any, tiny_disk: Path) -> None:

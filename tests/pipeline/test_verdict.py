@@ -96,6 +96,24 @@ def test_inside_is_gated_in_percent() -> None:
         verdict.raise_gate("out", verdict.checks(rows, Limits(min_inside=99.96), "source"), Limits(min_inside=99.96))
 
 
+def test_bins_that_hold_to_a_looser_limit_are_not_called_whole() -> None:
+    rows = [row(1, inside_share=0.5), row(2)]
+    sentence = verdict.sentence(verdict.checks(rows, Limits(min_inside=50), "source"))
+    assert "50.0 % of the channels in their bins, or more" in sentence
+    assert "every channel" not in sentence
+
+
+def test_a_frame_in_which_nothing_can_be_compared_does_not_pass() -> None:
+    hidden = {"excess_flicker_stops": None, "excess_jitter_stops": None, "flicker_stops": None, "jitter_stops": None}
+    rows = [row(1), row(2), row(3, blind=True, **hidden), row(4, blind=True, **hidden)]
+    checks = verdict.checks(rows, Limits(), "source")
+    assert verdict.sentence(checks) == "Nothing in it can be compared (frames 3-4)."
+    verdict.raise_gate("out", checks, Limits(min_inside=100))
+    for limits in (Limits(max_flicker=1), Limits(max_jitter=1)):
+        with pytest.raises(GateError, match=r"^out: flicker cannot be seen, all is clipped or NaN, in frames 3-4$"):
+            verdict.raise_gate("out", verdict.checks(rows, limits, "source"), limits)
+
+
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
@@ -118,7 +136,7 @@ def test_gates_that_nothing_could_fail_are_refused() -> None:
     verdict.check_measurable(Limits(1, 1, 100), has_source=True, frames=2)
 
 
-@pytest.mark.parametrize("stride", ["0", "-1", "1.5", "fine"])
+@pytest.mark.parametrize("stride", ["0", "-1", "1.5", "²", "fine"])
 def test_a_stride_is_a_number_of_pixels(stride: str) -> None:
     with pytest.raises(UsageError, match="--stride"):
         ReportOptions(stride=stride)

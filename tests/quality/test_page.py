@@ -153,6 +153,10 @@ def test_the_first_screen_says_what_counts() -> None:
             {"name": "inside", "label": "In", "value": 0.5, "limit": 0.9, "unit": "share", "ok": False},
             "50 % in the worst frame ✗ below 90 %",
         ),
+        (
+            {"name": "blind", "label": "Hidden", "value": 2, "limit": 0, "unit": "", "ok": False, "frames": [1002]},
+            "Hidden 2 all clipped, or not a number ✗ none allowed frame 1002",
+        ),
     ],
 )
 def test_checks_read_as_a_person_would_say_them(change: dict[str, Any], shown: str) -> None:
@@ -431,6 +435,18 @@ def test_what_was_not_measured_has_no_row_and_what_was_held_against_the_truth_sa
     assert "Flicker, beside the truth's" in text
     assert "over the truth" in text
     assert "the source" not in text.replace("Clipped channels of the source", "").replace("from the source", "")
+
+
+def test_motion_is_told_as_held_against_the_truth_where_there_is_one() -> None:
+    for truth, against in ((True, "truth"), (False, "source")):
+        report = example_report(24, truth=truth)
+        for text in (
+            read(render_report(report, Pictures())).text,
+            read(render_compare([report, report | {"name": "other"}], Pictures())).text,
+        ):
+            assert f"tOF, flow of result against {against}" in text
+            assert "Flicker, beside the source's" in text
+        assert f"tOF, motion of the result against the {against}'s" in read(render_report(report, Pictures())).text
 
 
 def test_plots_that_are_zero_all_over_are_a_sentence_and_come_last() -> None:

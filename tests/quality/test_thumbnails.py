@@ -78,6 +78,11 @@ def test_what_is_no_light_is_black_and_infinity_is_white() -> None:
     assert max(shown(-np.inf, -np.inf, -np.inf)) <= 1
 
 
+def test_light_near_the_end_of_float32_is_white() -> None:
+    largest = float(np.finfo(np.float32).max)
+    assert shown(largest, largest, largest) == [255, 255, 255]
+
+
 def test_half_frames_are_taken_as_they_are_and_left_alone() -> None:
     frame = np.full((20, 20, 3), 0.18, np.float16)
     assert decoded(thumbnail(frame, 10))[5, 5] == pytest.approx([118] * 3, abs=1)

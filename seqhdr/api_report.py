@@ -46,6 +46,7 @@ def report(
     min_inside: float | None = None,
     on_frame: Callable[[str, int, int], None] = lambda shot, done, of: None,
     on_report: Callable[[dict[str, Any], Path | None], None] = lambda report, page: None,
+    on_page: Callable[[str, Path], None] = lambda kind, page: None,
     **options: Any,
 ) -> ReportResult:
     """Measure shots: flicker, banding, bins, range, and the distance to a truth where there is one.
@@ -58,6 +59,7 @@ def report(
         max_flicker, max_jitter, min_inside: see :class:`seqhdr.pipeline.report_options.Limits`.
         on_frame: told the shot, and how many of its frames are measured, of how many.
         on_report: told of each finished report, and of its page; of a comparison, whose page comes last, of None.
+        on_page: told of the page that several reports share, ``compare`` or ``index``.
         options: fields of :class:`seqhdr.pipeline.report_options.ReportOptions` by name.
 
     Returns:
@@ -79,7 +81,7 @@ def report(
     if not shots:
         raise UsageError("no shot given: name one like 'out/shot_acescct.%04d.exr'")
     if compare:
-        return _compare(shots, _listed(source), _listed(truth), chosen, on_frame, on_report)
+        return _compare(shots, _listed(source), _listed(truth), chosen, on_frame, on_report, on_page)
     sources = _partners(shots, _listed(source), "--source")
     truths = _partners(shots, _listed(truth), "--truth")
     # Before the first is measured: the refusal of the last must not come hours later.
@@ -93,6 +95,8 @@ def report(
         written.append(page)
         on_report(page.report, page.page)
     index = write_index(written, chosen) if len(written) > 1 else None
+    if index is not None:
+        on_page("index", index)
     result = ReportResult(
         tuple(page.report for page in written),
         tuple(page.page for page in written),
@@ -110,6 +114,7 @@ def _compare(
     options: ReportOptions,
     on_frame: Callable[[str, int, int], None],
     on_report: Callable[[dict[str, Any], Path | None], None],
+    on_page: Callable[[str, Path], None],
 ) -> ReportResult:
     for option, given in (("--source", source), ("--truth", truth)):
         if len(given) > 1:
@@ -125,6 +130,7 @@ def _compare(
         on_report=lambda report: on_report(report, None),
     )
     result = ReportResult(compared.reports, (compared.page,), (compared.data,))
+    on_page("compare", compared.page)
     _gate(result.reports, options.limits)
     return result
 

@@ -71,7 +71,6 @@ def report(
     from rich.progress import Progress
 
     from seqhdr import api_report
-    from seqhdr.errors import GateError
 
     reports: list[dict[str, Any]] = []
 
@@ -83,6 +82,11 @@ def report(
         progress.stop()
         print("\n".join((*finished["summary"], *([f"report   {page}"] if page else []))))
         progress.start()
+
+    def show_page(kind: str, page: Path) -> None:
+        if not (quiet or as_json):
+            progress.stop()
+            print(f"{kind:8s} {page}")
 
     console = Console(stderr=True)
     hidden = quiet or not console.is_terminal
@@ -96,7 +100,7 @@ def report(
             progress.update(task, completed=done)
 
         try:
-            result = api_report.report(
+            api_report.report(
                 patterns,
                 source=source,
                 truth=truth,
@@ -118,16 +122,9 @@ def report(
                 ocio=ocio,
                 on_frame=on_frame,
                 on_report=show,
+                on_page=show_page,
             )
-        except GateError:
-            # Which frames failed, and by how much, is what a farm reads.
-            if as_json:
+        finally:
+            # Also where a gate fails: which frames, and by how much, is what a farm reads.
+            if as_json and reports:
                 print(json.dumps(reports, indent=1))
-            raise
-    if as_json:
-        print(json.dumps(reports, indent=1))
-    elif not quiet:
-        if compare:
-            print(f"compare  {result.pages[0]}")
-        if result.index:
-            print(f"index    {result.index}")

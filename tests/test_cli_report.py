@@ -93,7 +93,7 @@ def test_every_option_reaches_the_api(seqhdr: Any, shoot: Any, monkeypatch: pyte
     assert seqhdr("report", "a.%04d.exr", "b.%04d.exr", *words).code == 0
     assert taken.pop("patterns") == ["a.%04d.exr", "b.%04d.exr"]
     assert {name: taken[name] for name in options} == options
-    assert set(taken) - set(options) == {"on_frame", "on_report"}
+    assert set(taken) - set(options) == {"on_frame", "on_page", "on_report"}
 
 
 def test_five_lines_and_where_the_page_is(seqhdr: Any, shoot: Any, tmp_path: Path) -> None:
@@ -174,6 +174,7 @@ def test_pages_of_all_shots_are_written_though_one_fails(seqhdr: Any, tmp_path: 
     assert calm not in ran.err
     for name in ("wild.report.html", "calm.report.html", "reports.html"):
         assert (tmp_path / name).is_file()
+    assert ran.out.splitlines()[-1] == f"index    {tmp_path / 'reports.html'}"
 
 
 @pytest.mark.parametrize(

@@ -14,26 +14,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqhdr.color.bins import BinAudit, audit, clip_mask, merge
+from seqhdr.color.bins import BinAudit, merge
 from seqhdr.color.encodings import convert_linear, get_encoding, primaries_matrix
-from seqhdr.errors import FrameError
 from seqhdr.media.cuts import parse_cuts
 from seqhdr.media.threads import read_ahead
-from seqhdr.pipeline.footage import Footage, StoredFrame, partner
-from seqhdr.pipeline.reference_flow import ReferenceFlow, display_picture, flow_size, small_light
-from seqhdr.quality.banding import measure_banding, smooth_regions
+from seqhdr.pipeline.fidelity import bin_numbers, picked, stored_numbers
+from seqhdr.pipeline.footage import Footage, StoredFrame
+from seqhdr.pipeline.material import Frames, Material, read_frames, rec709_light
+from seqhdr.pipeline.reference_flow import ReferenceFlow, display_exposure, display_picture, flow_size, small_light
 from seqhdr.quality.flicker import FlickerMeter, FrameFlicker, colour_jitter, exposure_jitter
-from seqhdr.quality.lattice import Lattice, Picture
+from seqhdr.quality.lattice import Picture
 from seqhdr.quality.levelling import exposure_step
 from seqhdr.quality.levels import FrameLevels, frame_levels
-from seqhdr.quality.light_range import FrameRange, measure_range
-from seqhdr.quality.perceptual import PerceptualDistance, fit_within, temporal_lpips
+from seqhdr.quality.light_range import FrameRange
+from seqhdr.quality.perceptual import fit_within, temporal_lpips
 from seqhdr.quality.temporal_std import StdSummary
 from seqhdr.quality.thumbnails import thumbnail
 from seqhdr.quality.truth import TruthMeter
-from seqhdr.quality.truth_light import light_to_truth
 
-__all__ = ["Material", "Measured", "measure_shot", "rec709_light"]
+__all__ = ["Measured", "measure_shot"]
 
 Row = dict[str, Any]
 
@@ -42,49 +41,6 @@ _THUMB_PX = 200
 # Heat maps kept while the shot goes by: of the frames that flicker most, and of those that flicker most over the
 # source; more than are shown, since a frame may be shown for something else.
 _HEATS = 4
-
-
-@dataclass(frozen=True)
-class Material:
-    """What is measured, and against what.
-
-    Attributes:
-        result: the sequence under test.
-        source: the codes it was made from, or None.
-        truth: what it should be, or None.
-        half_width_lsb: w of the source's bins; infinite where nothing is claimed.
-        cuts: ``auto``, ``off`` or frame numbers.
-        lattice: where flicker and bins are measured.
-        lpips: for tLP and LPIPS, or None.
-        extra: HDR-FLIP and ColorVideoVDP too.
-        frames_per_second: for ColorVideoVDP.
-    """
-
-    result: Footage
-    source: Footage | None
-    truth: Footage | None
-    half_width_lsb: float
-    cuts: str
-    lattice: Lattice
-    lpips: PerceptualDistance | None = None
-    extra: bool = False
-    frames_per_second: float = 24.0
-
-    @property
-    def against(self) -> str | None:
-        """The sequence whose flicker is subtracted."""
-        return "source" if self.source else "truth" if self.truth else None
-
-    @property
-    def common(self) -> Footage:
-        """The sequence in whose primaries all are compared."""
-        return self.source or self.result
-
-    @property
-    def sequences(self) -> dict[str, Footage]:
-        """By name."""
-        every = {"result": self.result, "source": self.source, "truth": self.truth}
-        return {name: footage for name, footage in every.items() if footage is not None}
 
 
 @dataclass
@@ -135,35 +91,10 @@ def measure_shot(material: Material, on_frame: Callable[[int, int], None] = lamb
     return meter.finish()
 
 
-def rec709_light(footage: Footage, pixels: NDArray[Any]) -> Tensor:
-    """(h, w, 3) stored values → (3, h, w) float32 scene-linear light, Rec.709 primaries."""
-    return convert_linear(footage.light(pixels), footage.encoding, get_encoding("lin_rec709"))
-
-
-Frames = dict[str, StoredFrame]
-
-
 def _read(material: Material) -> Iterator[tuple[int, bool, Frames]]:
     for segment in material.result.shot.segments:
         for number in segment:
             yield number, number == segment[0], read_frames(material, number)
-
-
-def read_frames(material: Material, number: int) -> Frames:
-    """The frames of all sequences that belong to one number of the result."""
-    frames = {"result": material.result.read(number)}
-    shape = frames["result"].pixels.shape
-    for name, footage in material.sequences.items():
-        if name == "result":
-            continue
-        frames[name] = footage.read(partner(footage, number, frames["result"], f"--{name}"))
-        other = frames[name].pixels.shape
-        if other != shape:
-            raise FrameError(
-                f"{frames['result'].path}: is {shape[1]}x{shape[0]}, its {name} is {other[1]}x{other[0]}: "
-                f"check --{name}"
-            )
-    return frames
 
 
 class _ShotMeter:
@@ -232,8 +163,9 @@ class _ShotMeter:
         step = None if starts or before is None else exposure_step(reference, before, material.lattice)
         fidelity = self._beside.submit(self._fidelity, number, frames, levels)
         motion, tof_px = self._flow.step(small, self._reference, compared, step)
-        picked = np.ascontiguousarray(_picked(frames[self._reference].pixels, material.lattice))
-        quantum_stops = material.sequences[self._reference].quantum(picked)
+        quantum_stops = material.sequences[self._reference].quantum(
+            picked(frames[self._reference].pixels, material.lattice)
+        )
         flicker = self._flicker.add(pictures, self._reference, motion, quantum_stops)
         row: Row = {"frame": number, "starts_segment": starts, "blind": self._blind(pictures, flicker)}
         row |= self._flicker_numbers(number, flicker)
@@ -260,7 +192,8 @@ class _ShotMeter:
         """Whether a frame has none before it: at the start of a segment, and after a cut."""
         looked_at = frames[self._reference].pixels
         if looked_at.dtype.kind == "f":
-            shown = display_picture(small[self._reference], self._shown_as)[0]
+            light = small[self._reference]
+            shown = display_picture(light, self._shown_as, display_exposure(light))[0]
             looked_at = (shown.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
         # Asked of every frame: the detector compares neighbours.
         cut = self._cuts.is_cut(number, looked_at)
@@ -304,57 +237,16 @@ class _ShotMeter:
         return row
 
     def _fidelity(self, number: int, frames: Frames, levels: dict[str, FrameLevels]) -> Row:
-        regions = smooth_regions(levels[self._reference])
-        banding = {name: measure_banding(levels[name], regions) for name in levels if name != "truth"}
-        extent = measure_range(levels["result"])
+        row, extent = stored_numbers(levels, self._reference)
         self.measured.ranges.append(extent)
-        source = banding.get("source")
-        row: Row = {
-            "banding_index": banding["result"].banding_index,
-            "plateau_share": banding["result"].plateau_share,
-            "levels": banding["result"].levels,
-            "source_banding_index": source.banding_index if source else None,
-            "source_plateau_share": source.plateau_share if source else None,
-            "source_levels": source.levels if source else None,
-            "maximum": extent.maximum,
-            "nonfinite": extent.nan_count + extent.inf_count,
-        }
-        row |= {"inside_share": None, "exact_share": None, "clipped_share": None, "gain_max_stops": None}
-        return row | (self._bins(number, frames, self._material.source) if self._material.source else {})
-
-    def _bins(self, number: int, frames: Frames, source: Footage) -> Row:
-        """The audit, and what was put above clip, at the pixels of the lattice."""
-        material = self._material
-        width, max_code = material.half_width_lsb, frames["source"].max_code or 255
-        picked = {name: np.ascontiguousarray(_picked(frames[name].pixels, material.lattice)) for name in frames}
-        codes = torch.from_numpy(picked["source"].astype(np.float32)).permute(2, 0, 1).contiguous()
-        clipped = clip_mask(codes, width, max_code)
-        light = convert_linear(material.result.light(picked["result"]), material.result.encoding, source.encoding)
-        _, gain_stops = light_to_truth(light, source.encoding, max_code)
-        beyond = gain_stops[clipped]
-        count, total = self.measured.gains
-        self.measured.gains = count + beyond.numel(), total + float(beyond.double().sum())
-        row: Row = {
-            "clipped_share": float(clipped.float().mean()),
-            "gain_max_stops": float(beyond.max()) if beyond.numel() else 0.0,
-        }
-        if math.isinf(width):
-            return row
-        stored = torch.from_numpy(picked["result"].astype(np.float32)).permute(2, 0, 1).double()
-        storage = frames["result"].storage
-        found = audit(
-            stored / (frames["result"].max_code or 1),
-            codes,
-            width,
-            max_code,
-            source.encoding,
-            material.result.encoding,
-            storage == "half",
-            float24=storage == "float24",
-            frame=number,
-        )
-        self._audits.append(found)
-        return row | {"inside_share": found.container_share, "exact_share": found.exact_share}
+        found = bin_numbers(number, frames, self._material)
+        if found is None:
+            return row | dict.fromkeys(("inside_share", "exact_share", "clipped_share", "gain_max_stops"))
+        count, stops = self.measured.gains
+        self.measured.gains = count + found.clipped, stops + found.gain_stops
+        if found.audit is not None:
+            self._audits.append(found.audit)
+        return row | found.row
 
     def _tlp(self, frames: Frames, compared: str | None, *, starts: bool) -> float | None:
         distance = self._material.lpips
@@ -408,11 +300,6 @@ class _ShotMeter:
 
 def _bits(footage: Footage) -> int:
     return int(footage.first.max_code or 255).bit_length()
-
-
-def _picked(pixels: NDArray[Any], lattice: Lattice) -> NDArray[Any]:
-    start = lattice.stride // 2
-    return pixels[start :: lattice.stride, start :: lattice.stride]
 
 
 def _excess(row: Row, key: str, against: str | None) -> float | None:

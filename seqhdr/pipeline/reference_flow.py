@@ -18,7 +18,7 @@ from seqhdr.quality.flicker import flow_difference_px
 from seqhdr.quality.lattice import Motion
 from seqhdr.quality.stops import light_of_stops, stops
 
-__all__ = ["ReferenceFlow", "display_picture", "flow_size", "small_light"]
+__all__ = ["ReferenceFlow", "display_exposure", "display_picture", "flow_size", "small_light"]
 
 _Plane = NDArray[np.float32]
 _Matrix = NDArray[np.float64]
@@ -68,17 +68,24 @@ def small_light(stops: Tensor, size: tuple[int, int], to_common: Tensor | None) 
     return (light if to_common is None else (to_common @ light.flatten(1)).view_as(light))[None]
 
 
-def display_picture(light: Tensor, encoding: ColorEncoding | None) -> Tensor:
+def display_picture(light: Tensor, encoding: ColorEncoding | None, exposure: float = 1.0) -> Tensor:
     """Light as flow estimators and cut detectors want it: 0..1, as a display shows it.
 
     Args:
         light: (1, 3, h, w) scene-linear.
         encoding: of the source, so that all sequences look like it; None shows light L as sRGB of L / (1 + L).
+        exposure: factor on the light where there is no encoding, see :func:`display_exposure`.
     """
     if encoding is None:
-        light = light.clamp(min=0)
+        light = light.clamp(min=0) * exposure
         return get_encoding("srgb").encode(light / (1 + light))
     return encoding.encode(light).clamp(0, 1)
+
+
+def display_exposure(light: Tensor) -> float:
+    """The factor that puts the median of a picture (1, 3, h, w) at middle grey: some renders are lit in candela."""
+    middle = float(light[..., ::4, ::4].median())
+    return 0.18 / middle if middle > 0 else 1.0
 
 
 class ReferenceFlow:
@@ -105,6 +112,7 @@ class ReferenceFlow:
         self._dis = DisFlow("medium")
         self._before: dict[str, Tensor] = {}
         self._shown: dict[str, Tensor] = {}
+        self._exposure: float | None = None
 
     def step(
         self, light: Mapping[str, Tensor], reference: str, compared: str | None, step_stops: float | None
@@ -123,7 +131,10 @@ class ReferenceFlow:
         """
         before, self._before = self._before, dict(light)
         names = {reference} | ({"result", compared} if compared is not None else set())
-        now = {name: display_picture(light[name], self._encoding) for name in names}
+        if self._exposure is None or step_stops is None:
+            # Once for each stretch without a cut: a picture shown brighter from frame to frame would seem to move.
+            self._exposure = display_exposure(light[reference])
+        now = {name: display_picture(light[name], self._encoding, self._exposure) for name in names}
         shown, self._shown = self._shown, now
         if step_stops is None or not before:
             return None, None
@@ -134,7 +145,8 @@ class ReferenceFlow:
             own = _brighter_stops(light[name], light[reference]) - _brighter_stops(before[name], before[reference])
             own += step_stops
             is_level = name in shown and abs(own) < _LEVEL_STOPS
-            then[name] = shown[name] if is_level else display_picture(before[name] * 2**own, self._encoding)
+            levelled = before[name] * 2**own
+            then[name] = shown[name] if is_level else display_picture(levelled, self._encoding, self._exposure)
         flows = {name: self._dis(now[name], then[name])[0] for name in sorted(names)}
         forward = self._dis(then[reference], now[reference])[0]
         luma_now, luma_then = ({name: _luma(shown[name]) for name in names} for shown in (now, then))

@@ -17,12 +17,14 @@ from seqhdr.media.atomic import whole_file
 from seqhdr.media.shot import EXR_EXTENSIONS, SOURCE_EXTENSIONS, Shot, find_shot
 from seqhdr.media.timecode import parse_fps
 from seqhdr.pipeline.footage import Footage, open_footage
-from seqhdr.pipeline.measure import Material, measure_shot
+from seqhdr.pipeline.material import Material
+from seqhdr.pipeline.measure import measure_shot
 from seqhdr.pipeline.reference_flow import flow_size
 from seqhdr.pipeline.report_numbers import FORMAT, build_report
 from seqhdr.pipeline.report_options import ReportOptions
 from seqhdr.pipeline.report_pictures import comparison_pictures, shot_pictures
 from seqhdr.pipeline.verdict import check_measurable
+from seqhdr.pipeline.verify import asked_half_width
 from seqhdr.quality.lattice import make_lattice
 from seqhdr.quality.page import render_compare, render_index, render_report
 from seqhdr.quality.perceptual import PerceptualDistance, load_lpips
@@ -158,9 +160,12 @@ def compare_results(
 def write_index(written: Sequence[ShotPage], options: ReportOptions) -> Path:
     """Write the page that lists several shots, the one that flickers most first.
 
-    It lies where the pages are: in the folder of the options, else in the one that holds all of them.
+    It lies in the folder of the options, else in the one that holds all pages, and beside the first of them where
+    that would be the root of the disk.
     """
-    folder = options.output or Path(os.path.commonpath([page.page.parent.resolve() for page in written]))
+    folders = [page.page.parent.resolve() for page in written]
+    shared = Path(os.path.commonpath(folders))
+    folder = options.output or (folders[0] if shared == Path(shared.anchor) else shared)
     # A name that no shot's page can have.
     index = folder / "reports.html"
     hrefs = [Path(os.path.relpath(page.page, folder)).as_posix() for page in written]
@@ -235,13 +240,7 @@ def _stride(options: ReportOptions, result: Footage) -> int:
 def _half_width(given: str | None, header: Any) -> tuple[float, str | None]:
     """w to audit, and why."""
     if given is not None:
-        try:
-            asked = 0.5 if given == "strict" else float(given)
-        except ValueError:
-            asked = math.nan
-        if not 0.5 <= asked < math.inf:
-            raise UsageError(f"--bins {given!r}: give strict, or a half-width of 0.5 codes or more")
-        return asked, "as asked for"
+        return asked_half_width(given), "as asked for"
     claimed = header.get("seqhdr:half_width")
     if claimed is None:
         return 0.5, "the files claim none: half a code, as for a lossless source"
@@ -257,7 +256,7 @@ def _flow_words(material: Material) -> str:
     small = flow_size(material.result.height, material.result.width)
     by = material.result.height // small[0]
     size = "full size" if by == 1 else f"1/{by} size"
-    return f"DIS medium at {size}, from the {material.against or 'result'}"
+    return f"DIS medium at {size} and the camera's motion, from the {material.against or 'result'}"
 
 
 def _labels(results: Sequence[Footage]) -> list[str]:

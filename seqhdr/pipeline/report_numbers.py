@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from seqhdr.pipeline.footage import Footage
-from seqhdr.pipeline.measure import Material, Measured
+from seqhdr.pipeline.material import Material
+from seqhdr.pipeline.measure import Measured
 from seqhdr.pipeline.report_options import Limits
 from seqhdr.pipeline.verdict import checks, sentence, summary_lines
 from seqhdr.quality.temporal_std import STATIC_PX, STD_EDGES_STOPS, StdSummary

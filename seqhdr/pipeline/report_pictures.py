@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from seqhdr.color.encodings import get_encoding, primaries_matrix
 from seqhdr.pipeline.footage import Footage, StoredFrame
-from seqhdr.pipeline.measure import Frames, Material, Measured, read_frames, rec709_light
+from seqhdr.pipeline.material import Frames, Material, read_frames, rec709_light
+from seqhdr.pipeline.measure import Measured
 from seqhdr.quality.banding import banded_regions
 from seqhdr.quality.levels import REGION_PX, frame_levels
 from seqhdr.quality.page import Pictures, WorstPicture

@@ -18,7 +18,7 @@ from seqhdr.media.frames import read_frame
 from seqhdr.media.ranges import compact
 from seqhdr.media.shot import EXR_EXTENSIONS, Shot, find_shot
 
-__all__ = ["VerifyReport", "outside", "verify_shot"]
+__all__ = ["VerifyReport", "asked_half_width", "outside", "verify_shot"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,21 @@ class VerifyReport:
             return outside(one), -one.exact_share, abs(one.worst_lsb)
 
         return max(self.frames, key=badness)
+
+
+def asked_half_width(given: str) -> float:
+    """Read ``--bins`` of an audit: ``strict``, or w in codes.
+
+    Raises:
+        UsageError: neither.
+    """
+    try:
+        asked = 0.5 if given == "strict" else float(given)
+    except ValueError:
+        asked = math.nan
+    if not 0.5 <= asked < math.inf:
+        raise UsageError(f"--bins {given!r}: give strict, or a half-width of 0.5 codes or more")
+    return asked
 
 
 def outside(audited: BinAudit) -> int:
@@ -181,13 +196,7 @@ def _storage(info: ExrInfo) -> str:
 
 def _claimed_bins(given: str | None, info: ExrInfo, path: str) -> tuple[str, float]:
     if given is not None:
-        try:
-            asked = 0.5 if given == "strict" else float(given)
-        except ValueError:
-            asked = math.nan
-        if not 0.5 <= asked < math.inf:
-            raise UsageError(f"--bins {given!r}: give strict, or a half-width of 0.5 codes or more")
-        return "given", asked
+        return "given", asked_half_width(given)
     mode, width = info.attributes.get("seqhdr:bins"), info.attributes.get("seqhdr:half_width")
     if mode is None or width is None:
         raise UsageError(f"{path}: its header makes no promise; say which one to audit with --bins strict")

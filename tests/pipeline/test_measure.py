@@ -16,7 +16,8 @@ import torch
 from seqhdr.errors import FrameError, ShotError, UsageError
 from seqhdr.pipeline import measure
 from seqhdr.pipeline.footage import Footage, open_footage
-from seqhdr.pipeline.measure import Material, Measured, measure_shot
+from seqhdr.pipeline.material import Material
+from seqhdr.pipeline.measure import Measured, measure_shot
 from seqhdr.quality.lattice import make_lattice
 from tests.conftest import picture
 from tests.pipeline.report_shots import (

@@ -245,6 +245,17 @@ def test_small_pictures_are_means_in_stops_and_common_primaries() -> None:
     assert small_light(stops(colour), (1, 1), matrix).flatten().tolist() == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("unit", [1e-3, 1e3, 3e4])
+def test_a_picture_lit_in_another_unit_moves_alike(unit: float) -> None:
+    """Renders in candela per square metre are thousands of times as bright as diffuse white at 1."""
+    before, now = (small(scene(places(camera)) * unit) for camera in (REST, PAN))
+    flow = ReferenceFlow(H, W, None)
+    flow.step({"result": before}, "result", None, None)
+    motion, _ = flow.step({"result": now}, "result", None, 0.0)
+    assert motion is not None
+    assert float(off_px(motion.backward_px, flow_of(PAN)).median()) < 0.05
+
+
 def test_pictures_are_shown_as_the_source_is_or_compressed() -> None:
     light = torch.tensor([-BLACK_LIGHT, 0.0, 0.18, 1.0, 8.0]).expand(1, 3, 1, 5)
     own = display_picture(light, SRGB)[0, 0, 0]

@@ -31,7 +31,7 @@ def main() -> None:
         "averaged": [
             {"share": share, "sha256": card.sha256, "training": card.training}
             for share, card in zip((1 - args.share, args.share), cards, strict=True)
-        ]
+        ],
     }
     card = save_model(args.output, one.config, tensors, training)
     print(f"{args.output}  sha256 {card.sha256}")

@@ -70,9 +70,7 @@ class Predictor:
         self._max_code = 2**bits - 1
         encoding = get_encoding(input_space) if isinstance(input_space, str) else input_space
         self._unrounding, self._half_width_lsb, self._bounded = unrounding, half_width_lsb, bounded
-        # What the decoder's darkening adds to w is no uncertainty once it is undone.
-        width = half_width_lsb if unrounding is None else max(0.5, half_width_lsb - unrounding.lattice.darkening_lsb)
-        self._source = describe_source(encoding, width, self._max_code, bounded=bounded, device=self._device)
+        self._source = describe_source(encoding, half_width_lsb, self._max_code, bounded=bounded, device=self._device)
         self._grid: TileGrid | None = None
         self._weights: list[Tensor] = []
 

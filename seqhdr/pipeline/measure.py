@@ -41,6 +41,8 @@ _THUMB_PX = 200
 # Heat maps kept while the shot goes by: of the frames that flicker most, and of those that flicker most over the
 # source; more than are shown, since a frame may be shown for something else.
 _HEATS = 4
+# With less of a frame to be seen, it says nothing of the rest.
+_SEEN_SHARE = 0.1
 
 
 @dataclass
@@ -177,10 +179,11 @@ class _ShotMeter:
             self.measured.thumbnails.append((number, self._thumbnail(frames["result"])))
 
     def _blind(self, pictures: dict[str, Picture], flicker: FrameFlicker | None) -> bool:
-        """Whether flicker cannot be seen because the result alone is clipped or not a number all over."""
-        masks = {name: picture.usable for name, picture in pictures.items()}
-        before, self._blank = self._blank, {name for name, mask in masks.items() if mask is not None and not mask.any()}
-        blank = before | self._blank
+        """Whether flicker cannot be seen because the result alone is clipped or not a number almost all over."""
+        masks = {name: picture.usable for name, picture in pictures.items() if picture.usable is not None}
+        blank = {name for name, mask in masks.items() if float(mask.float().mean()) < _SEEN_SHARE}
+        before, self._blank = self._blank, blank
+        blank = before | blank
         if flicker is None or "result" not in blank:
             return False
         return self._reference == "result" or self._reference not in blank

@@ -249,6 +249,17 @@ def test_a_frame_that_hides_its_flicker_is_named_unless_its_source_does_so_too(k
     assert not any(column(measured(result, source, cuts="3,4"), "blind"))
 
 
+@pytest.mark.parametrize(("rows", "blind"), [(13, False), (15, True)])
+def test_a_frame_with_less_than_a_tenth_to_see_hides_its_flicker_too(rows: int, blind: bool, tmp_path: Path) -> None:
+    def light(frame: int) -> Array:
+        picture = hills((16, 16)).copy()
+        picture[: rows if frame == 3 else 0] = np.nan
+        return picture
+
+    found = measured(write_exrs(tmp_path, range(1, 6), light), cuts="off")
+    assert column(found, "blind") == [False, False, blind, blind, False]
+
+
 def test_clipped_channels_are_left_out_of_flicker_and_measured_as_gain(tmp_path: Path) -> None:
     def codes(frame: int) -> Array:
         pixels = np.full((48, 64, 3), 100, np.uint8)

@@ -22,7 +22,7 @@ from seqhdr.media.ranges import compact
 from seqhdr.media.shot import EXR_EXTENSIONS, SOURCE_EXTENSIONS, Shot, find_shot
 from seqhdr.quality.stops import stops
 
-__all__ = ["Footage", "StoredFrame", "open_footage", "partner", "read_stored", "storage_of"]
+__all__ = ["Footage", "StoredFrame", "open_footage", "partner", "read_stored"]
 
 # An EXR without a tag is scene-linear by convention; integers are what a browser would take them for.
 _UNTAGGED_EXR = "lin_rec709"
@@ -110,11 +110,16 @@ class Footage:
         """(h, w, 3) stored values → (3, h, w) float32 :func:`seqhdr.quality.stops.stops` of their light."""
         return self._planes(pixels, in_stops=True)
 
-    def quantum(self, pixels: NDArray[Any]) -> Tensor | None:
-        """Stops of one code, the wider of up and down: (h, w, 3) codes → (3, h, w) float32; None for floats."""
+    def quantum(self, pixels: NDArray[Any]) -> Tensor:
+        """Stops of one code, the wider of up and down: (h, w, 3) stored values → (3, h, w) float32.
+
+        Floats have no codes; they get those of 8-bit sRGB, so that a shot reads alike with and without its source.
+        """
         max_code = self.first.max_code
         if max_code is None:
-            return None
+            srgb = get_encoding("srgb")
+            value = srgb.encode(self.light(pixels).clamp(0, 1))
+            return stops(srgb.decode(value + 1 / 255)) - stops(srgb.decode(value))
         steps = np.diff(_table(self.encoding, pixels.dtype.str, max_code, True)[: max_code + 1])
         wider = np.maximum(np.append(steps, steps[-1]), np.insert(steps, 0, steps[0]))
         return torch.from_numpy(wider[pixels].transpose(2, 0, 1).copy())
@@ -166,7 +171,7 @@ def read_stored(path: Path) -> StoredFrame:
     wide = np.float16 if all(plane.dtype == np.float16 for plane in planes) else np.float32
     pixels = _displayed(np.stack([plane.astype(wide, copy=False) for plane in planes], axis=-1), info)
     rate = float(info.frames_per_second) if info.frames_per_second else None
-    storage = "half" if wide == np.float16 else storage_of(info.compression)
+    storage = "half" if wide == np.float16 else "float24" if info.compression == "pxr24" else "float"
     return StoredFrame(path, pixels, None, storage, dict(info.attributes), rate)
 
 
@@ -181,11 +186,6 @@ def _displayed(pixels: NDArray[Any], info: ExrInfo) -> NDArray[Any]:
     down, right = max(down, 0), max(right, 0)
     shown[down : down + seen.shape[0], right : right + seen.shape[1]] = seen
     return shown
-
-
-def storage_of(compression: str) -> str:
-    """How an EXR with this compression keeps 32-bit floats: ``float``, or ``float24``."""
-    return "float24" if compression == "pxr24" else "float"
 
 
 def open_footage(

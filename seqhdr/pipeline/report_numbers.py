@@ -13,15 +13,13 @@ from seqhdr.pipeline.material import Material
 from seqhdr.pipeline.measure import Measured
 from seqhdr.pipeline.report_options import Limits
 from seqhdr.pipeline.verdict import checks, sentence, summary_lines
-from seqhdr.quality.temporal_std import STATIC_PX, STD_EDGES_STOPS, StdSummary
+from seqhdr.quality.temporal_std import STATIC_PX, STD_EDGES_STOPS, WINDOW, StdSummary
 from seqhdr.quality.truth import TONE_CURVE
 
-__all__ = ["FORMAT", "WINDOW", "build_report", "worst_frames"]
+__all__ = ["FORMAT", "build_report", "worst_frames"]
 
 #: Of the JSON. A number whose meaning changes raises it.
 FORMAT = 1
-#: Frames over which temporal standard deviations are taken.
-WINDOW = 8
 
 _WORST = 6
 # What is less, in stops or as a share, is rounding.

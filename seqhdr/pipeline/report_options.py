@@ -41,11 +41,6 @@ class Limits:
                 allowed = "from 0 to 100 percent" if most == 100 else "0 stops or more"
                 raise UsageError(f"{option} {value:g}: give {allowed}")
 
-    @property
-    def any(self) -> bool:
-        """Whether there is a limit at all."""
-        return (self.max_flicker, self.max_jitter, self.min_inside) != (None, None, None)
-
 
 @dataclass(frozen=True)
 class ReportOptions:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from seqhdr.model.motion import occluded
 from seqhdr.quality.lattice import Lattice, Motion, Picture, all_usable, whole_around
-from seqhdr.quality.temporal_std import StdMeter, StdSummary
+from seqhdr.quality.temporal_std import WINDOW, StdMeter, StdSummary
 
 __all__ = [
     "FlickerMeter",
@@ -89,7 +89,7 @@ class FlickerMeter:
         main: the sequence whose heat map is drawn.
     """
 
-    def __init__(self, lattice: Lattice, *, window: int = 8, main: str = "result") -> None:
+    def __init__(self, lattice: Lattice, *, window: int = WINDOW, main: str = "result") -> None:
         self._lattice = lattice
         self._main = main
         self._at_px = lattice.positions_px()

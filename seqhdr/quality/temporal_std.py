@@ -14,10 +14,12 @@ from torch import Tensor
 from seqhdr.model.motion import occluded
 from seqhdr.quality.lattice import Lattice, Motion, Picture, all_usable, sample, whole_around
 
-__all__ = ["STATIC_PX", "STD_EDGES_STOPS", "SequenceStd", "StdMeter", "StdSummary"]
+__all__ = ["STATIC_PX", "STD_EDGES_STOPS", "WINDOW", "SequenceStd", "StdMeter", "StdSummary"]
 
 #: What strays less than this from where it was in the first frame of a window is at rest.
 STATIC_PX = 0.25
+#: Frames over which deviations are taken.
+WINDOW = 8
 #: Edges of the histogram's ten bins, in stops.
 STD_EDGES_STOPS = (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, math.inf)
 
@@ -115,7 +117,7 @@ class StdMeter:
         ValueError: the window is too short.
     """
 
-    def __init__(self, lattice: Lattice, *, window: int = 8) -> None:
+    def __init__(self, lattice: Lattice, *, window: int = WINDOW) -> None:
         if window < _FEWEST:
             raise ValueError(f"got a window of {window} frames: expected {_FEWEST} at least")
         self._lattice = lattice

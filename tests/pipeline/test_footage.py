@@ -171,3 +171,17 @@ def test_a_held_frame_belongs_to_the_one_it_was_held_from(shoot: Any, tmp_path: 
     assert partner(source, 3, held, "--source") == 2
     with pytest.raises(ShotError, match=r"has no frame 3, on disk are 1-2, 4: check --truth, or leave frame 3 out"):
         partner(source, 3, held, "--truth")
+
+
+def test_a_code_is_as_many_stops_in_a_float_as_in_the_8_bits_it_stands_for(shoot: Any, tmp_path: Path) -> None:
+    coded = open_footage(shoot(range(1, 2)), option="--input-space")
+    codes = np.arange(1, 255, dtype=np.uint8).reshape(1, -1, 1).repeat(3, axis=2)
+    light = coded.light(codes).permute(1, 2, 0).contiguous().numpy()
+    exr(tmp_path / "lin.0001.exr", light)
+    floats = opened(tmp_path / "lin.%04d.exr")
+    exact = stops(get_encoding("srgb").decode(torch.arange(256, dtype=torch.float64) / 255)).diff()
+    up, down = exact[1:], exact[:-1]
+    torch.testing.assert_close(floats.quantum(floats.first.pixels)[0, 0].double(), up, rtol=1e-2, atol=1e-5)
+    torch.testing.assert_close(coded.quantum(codes)[0, 0].double(), torch.maximum(up, down), rtol=1e-4, atol=1e-6)
+    beyond = floats.quantum(np.full((1, 1, 3), 40, np.float32))
+    assert float(beyond.max()) == pytest.approx(float(exact[-1]), rel=0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,18 @@ import numpy as np
 import pytest
 import torch
 
+from seqhdr.media.compression import estimate_half_width
+from seqhdr.media.exr import read_exr
+from seqhdr.media.shot import find_shot
 from seqhdr.media.unround import unrounding
 from seqhdr.media.ycbcr import LATTICES
 from seqhdr.model.cards import load_model
 from seqhdr.model.predict import Predictor
+from seqhdr.pipeline.evaluate import _decoder
+from seqhdr.pipeline.options import RunOptions
+from seqhdr.pipeline.setup import prepare_shot
 from seqhdr.train.codecs import h264
+from seqhdr.train.pairs import ClipInfo, PairFrame
 
 FULL, CUT_DOWN = (
     next(lattice for lattice in LATTICES if lattice.name == name)
@@ -129,3 +137,51 @@ def test_smooth_places_of_extracted_frames_come_closer_to_the_truth() -> None:
             total += float(np.square(value - wanted).mean())
         errors[table is not None] = total
     assert errors[True] < 0.5 * errors[False]
+
+
+def test_a_run_brightens_extracted_frames_by_what_the_decoder_took(convert: Any, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for frame, codes in enumerate(h264(np.stack([view(t) for t in range(3)]), 18, cut_down=True)):
+        cv2.imwrite(str(tmp_path / "in" / f"shot_{frame + 1:04d}.png"), codes[..., ::-1])
+    pattern = str(tmp_path / "in" / "shot_%04d.png")
+    assert convert(pattern, "--output-space", "srgb", "--bit-depth", "float", out="auto").code == 0
+    bins = json.loads((tmp_path / "auto" / "shot_srgb.json").read_text())["bins"]
+    assert bins["unrounded"] == CUT_DOWN.name
+    given = ("--bins", bins["half_width_lsb"])
+    assert convert(pattern, "--output-space", "srgb", "--bit-depth", "float", *given, out="given").code == 0
+    undone, plain = (read_exr(tmp_path / name / "shot_srgb.0002.exr")[0] for name in ("auto", "given"))
+    shift = {channel: float((undone[channel] - plain[channel]).mean()) * 255 for channel in "RGB"}
+    assert shift["R"] == pytest.approx(1, abs=0.4)
+    assert shift["G"] == pytest.approx(1.5, abs=0.5)
+    assert shift["B"] == pytest.approx(1, abs=0.4)
+
+
+def test_what_was_undone_decides_the_bytes(once_jpeg: str, tmp_path: Path) -> None:
+    options = RunOptions(output=tmp_path)
+    setup = prepare_shot(find_shot(once_jpeg), options, torch.device("cpu"), None)
+    other = dataclasses.replace(setup, bins=dataclasses.replace(setup.bins, unrounded=None))
+    net = load_model("s")
+    assert setup.bins.unrounded is not None
+    assert setup.settings(options, net) != other.settings(options, net)
+
+
+def test_a_decoder_is_recognised_by_most_of_its_colours_only() -> None:
+    clip = np.stack([view(t) for t in range(3)])
+    cut_down = estimate_half_width(list(h264(clip, 20, cut_down=True)), container="png")
+    interpolated = estimate_half_width(list(h264(clip, 20)), container="mp4")
+    assert cut_down.lattice == CUT_DOWN
+    # Chroma enlarged cubically leaves the lattice, whatever few of its colours fall onto it.
+    assert interpolated.evidence["lattice_share"] < 0.5
+    assert interpolated.lattice is None
+    assert estimate_half_width(list(clip), container="png").lattice is None
+
+
+def test_eval_undoes_what_a_run_would() -> None:
+    codes = h264(view(0)[None], 20, cut_down=True)[0]
+    clip = ClipInfo(Path("clip"), (1,), 128, 96, "srgb", 2.4, "scene")
+    pair = PairFrame(codes, torch.zeros(3, 96, 128), torch.zeros(3, 96, 128))
+    found = _decoder(clip, pair)
+    assert found is not None
+    assert found.lattice == CUT_DOWN
+    # What is declared lossless is taken as it is.
+    assert _decoder(dataclasses.replace(clip, half_width_lsb=0.5), pair) is None

@@ -19,6 +19,8 @@ __all__ = ["Unrounding", "unrounding"]
 
 # Lifts lie between -0.5 and 3 codes: bytes of a fortieth of a code take half the memory of half floats.
 _SCALE = 40.0
+# A hair below the top, where a bin would be open.
+_BELOW_TOP = 0.01
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,19 @@ class Unrounding:
         lift = np.divide(packed, np.float32(_SCALE), dtype=np.float32)
         lift[(codes == 0) | (codes == 255)] = 0
         return lift
+
+    def closed_lift_lsb(self, codes: npt.NDArray[np.uint8], half_width_lsb: float) -> npt.NDArray[np.float32]:
+        """:meth:`lift_lsb`, held back where a code would become clipped by it: what is at the top was there before.
+
+        Args:
+            codes: (..., 3) RGB.
+            half_width_lsb: w, half the width of a bin in codes.
+
+        Returns:
+            (..., 3) in codes; codes + lift + w stays below 255 unless codes + w had reached it.
+        """
+        room = np.maximum(255 - half_width_lsb - _BELOW_TOP - codes.astype(np.float32), 0)
+        return np.asarray(np.minimum(self.lift_lsb(codes), room), np.float32)
 
 
 @lru_cache(maxsize=2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from seqhdr.media.unround import unrounding
-from seqhdr.media.ycbcr import LATTICES, Lattice
+from seqhdr.media.ycbcr import FULL_BT601, LATTICES, LIMITED_BT601_CUT_DOWN, Lattice
 
 # A table takes a second; these four have every matrix, range and rounding.
 SOME = [lattice for lattice in LATTICES if lattice.name in ("full-range BT.601", "limited BT.709, cut down")]
@@ -76,10 +76,37 @@ def test_a_real_jpeg_loses_a_third_of_a_code_less() -> None:
     smooth = np.stack([120 + 40 * np.sin(x), 110 + 30 * np.cos(y), 130 + 25 * np.sin(x + y)], axis=-1)
     options = [cv2.IMWRITE_JPEG_QUALITY, 100]
     back = cv2.imdecode(cv2.imencode(".jpg", np.rint(smooth).astype(np.uint8)[..., ::-1], options)[1], 1)[..., ::-1]
-    (full,) = (lattice for lattice in LATTICES if lattice.name == "full-range BT.601")
     before = np.square(back - smooth).mean()
-    after = np.square(back + unrounding(full).lift_lsb(np.ascontiguousarray(back)) - smooth).mean()
+    after = np.square(back + unrounding(FULL_BT601).lift_lsb(np.ascontiguousarray(back)) - smooth).mean()
     assert after < 0.9 * before
+
+
+@pytest.mark.parametrize("w", [1.0, 2.4, 4.0])
+def test_the_closed_lift_opens_no_bin_and_is_the_lift_below_the_top(lattice: Lattice, w: float) -> None:
+    ramp = np.arange(256)
+    rng = np.random.default_rng(8)
+    codes = np.concatenate([rng.integers(0, 256, (4000, 3)), np.stack([ramp, ramp, ramp], axis=-1)]).astype(np.uint8)
+    codes = codes.reshape(7, -1, 3)
+    lift, closed = unrounding(lattice).lift_lsb(codes), unrounding(lattice).closed_lift_lsb(codes, w)
+    assert closed.dtype == np.float32
+    assert closed.shape == codes.shape
+    was_open, is_open = codes + w >= 255, codes + closed + w >= 255
+    assert not (is_open & ~was_open).any()
+    # The largest lift of all is three codes.
+    away = codes + w < 255 - 3.1
+    assert away.mean() > 0.8
+    np.testing.assert_array_equal(closed[away], lift[away])
+    # It is held back as little as that takes, and not at all where it darkens.
+    assert ((closed <= lift) & (closed >= np.minimum(lift, 0))).all()
+    held = closed < lift
+    assert held.any()
+    assert (is_open | (codes + closed + w > 254.98))[held].all()
+
+
+def test_decoders_that_have_a_name_are_what_it_says_and_are_looked_for() -> None:
+    assert FULL_BT601[1:] == (0.299, 0.114, False, "near")
+    assert LIMITED_BT601_CUT_DOWN[1:] == (0.299, 0.114, True, "floor")
+    assert {FULL_BT601, LIMITED_BT601_CUT_DOWN} < set(LATTICES)
 
 
 def test_the_table_of_a_decoder_is_made_once() -> None:

@@ -100,7 +100,8 @@ class StrataScore:
         Args:
             index: 0 for the first frame after a cut.
             codes: whole numbers, 0 to the largest code.
-            value_lsb: the truth in codes, not cut off at either end.
+            value_lsb: the truth in codes, not cut off at either end; where a channel is not clipped it counts up to the
+                top of the range, half a code below the largest.
             gain_stops: the truth in stops above the top of the range.
             prediction_offset_lsb: what the model adds to each code.
             prediction_gain_stops: the model's stops above the top of the range.
@@ -117,6 +118,9 @@ class StrataScore:
         # In double precision: a log curve in float32 would add errors of its own near the top of what is measured.
         here, truth, stops, offset, gain = (tensor.detach().cpu().double().reshape(shape) for tensor in frame)
         clipped = clip_mask(here, half_width_lsb, self._max_code)
+        # Around lamps a lossy codec says 250 where the truth is far above the range. That no code could say; without
+        # a ceiling such an error would outweigh all others.
+        truth = torch.where(clipped, truth, truth.clamp_max(self._max_code - 0.5))
         target, identity, ours = (_to_log(value / self._max_code, encoding) for value in (truth, here, here + offset))
         errors = [ours - target, identity - target]
         if half_width_lsb > 0.5:

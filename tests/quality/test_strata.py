@@ -307,3 +307,14 @@ def test_rows_say_what_the_table_says() -> None:
         StratumRow("clipped, log2 RMSE in stops", "0.910", "0.903", "x 1.008", "x 1.01", "kiara"),
         StratumRow("clipped, bias in stops", "+0.250", "-0.903", "", "+0.250", "kiara"),
     ]
+
+
+def test_a_truth_beyond_the_range_counts_up_to_its_top() -> None:
+    """A codec smears a lamp: code 250 where the truth is 4000. No code could say that."""
+    codes = torch.full((3, 16, 16), 250.0)
+    score = StrataScore(with_ssim=False)
+    score.add_frame(0, codes, codes + 3750, codes * 0, codes * 0 + 2, codes * 0, get_encoding("acescct"), 2.0)
+    whole = score.table()["whole"]
+    assert whole["identity_psnr_codes_db"] == pytest.approx(20 * math.log10(255 / 4.5))
+    assert whole["psnr_codes_db"] == pytest.approx(20 * math.log10(255 / 2.5))
+    assert whole["identity_psnr_db"] == pytest.approx(20 * math.log10(255 / 4.5))

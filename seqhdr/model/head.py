@@ -1,9 +1,10 @@
 """Blend, then correct: from the network's raw outputs to offsets inside the bins and stops above clip.
 
 Instead of inventing values, the network weighs candidates that are already plausible (blurs of the codes at
-growing scale, and what the previous frame was decoded to), each pulled into the pixel's bin first. A small
-residual corrects the blend, and the sum is pulled into the bin once more. Everything here runs in float32:
-bfloat16 has eight bits of mantissa and would put back the bands.
+growing scale, over edges and up to edges, and what the previous frame was decoded to), each pulled into the pixel's
+bin first. Their weights may be negative: the difference of two blurs tells which way the picture bends between bands,
+which no mean of blurs can reach. A small residual corrects the blend, and the sum is pulled into the bin once more.
+Everything here runs in float32: bfloat16 has eight bits of mantissa and would put back the bands.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqhdr.model.pyramid import COARSE_CELLS, FINE_WIDTHS, ScaleSpace, upsample
+from seqhdr.model.pyramid import COARSE_CELLS, FINE_WIDTHS, GATED_CELLS, ScaleSpace, upsample
 
-__all__ = ["HEAD_CHANNELS", "Prediction", "Prior", "apply_head", "clipped_channels", "open_share"]
+__all__ = ["GAIN_OUTPUTS", "HEAD_CHANNELS", "Prediction", "Prior", "apply_head", "clipped_channels", "open_share"]
 
-_BLURS = len(FINE_WIDTHS) + len(COARSE_CELLS)
+_BLURS = len(FINE_WIDTHS) + len(COARSE_CELLS) + len(GATED_CELLS)
 _CANDIDATES = _BLURS + 1
-# Per half-resolution pixel: four full-resolution pixels with one weight per candidate, three residuals and three
-# gains each; then one expected error of the gains and one gate for the remembered gains.
-_SPLIT = [4 * _CANDIDATES, 12, 12, 1, 1]
+# Per half-resolution pixel: four full-resolution pixels with one logit per candidate, three residuals and three gains
+# each; then one expected error of the gains and one gate for the remembered gains; then, for the four pixels again,
+# one signed weight per candidate.
+_SPLIT = [4 * _CANDIDATES, 12, 12, 1, 1, 4 * _CANDIDATES]
 HEAD_CHANNELS = sum(_SPLIT)
+#: Of these, what is about the stops above clip: gains, their expected error, the gate of the remembered ones.
+GAIN_OUTPUTS = slice(sum(_SPLIT[:2]), sum(_SPLIT[:5]))
 # A fresh network should start near "no stops above clip".
 _GAIN_SHIFT = -2.0
 
@@ -32,13 +36,17 @@ _GAIN_SHIFT = -2.0
 class Prior:
     """What the previous frame was decoded to, warped to this one.
 
-    ``decoded_lsb`` (B, 3, H, W) in code units, ``gain_stops`` (B, 3, H, W) in stops above clip, ``valid``
-    (B, 1, H, W) float 0 or 1.
+    Attributes:
+        decoded_lsb: (B, 3, H, W) in code units; this frame's code where not valid, so that it pulls nowhere.
+        gain_stops: (B, 3, H, W) in stops above clip; 0 where not valid.
+        valid: (B, 1, H, W) float 0 or 1.
+        age_frames: (B, 1, H, W) how many frames in a row have gone into it; 0 where not valid.
     """
 
     decoded_lsb: Tensor
     gain_stops: Tensor
     valid: Tensor
+    age_frames: Tensor
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ def clipped_channels(codes: Tensor, half_width_lsb: Tensor, max_code: float) -> 
     """True where a channel's bin reaches the top of the range, c + w ≥ max: open above.
 
     Args:
-        codes: (B, 3, H, W) integers as float.
+        codes: (B, 3, H, W) float, 0..max_code; whole numbers unless a decoder's rounding was undone.
         half_width_lsb: (B, 1, 1, 1) in code units.
         max_code: 2^N - 1.
     """
@@ -99,12 +107,12 @@ def apply_head(
         prior: the warped previous prediction.
         half_width_lsb: (B, 1, 1, 1) in code units.
         clipped: (B, 3, H, W), 0..1 from :func:`open_share`: what the stops are multiplied by.
-        bounded: pull the sum into ±w; without it the result may leave the bin by the residual.
+        bounded: pull the sum into ±w; without it residual and signed weights may take the result out of its bin.
 
     Returns:
         The prediction, float32.
     """
-    logits, residual, gain, gain_error, gate = torch.split(raw.float(), _SPLIT, dim=1)
+    logits, residual, gain, gain_error, gate, signed = torch.split(raw.float(), _SPLIT, dim=1)
     codes, w = scales.full, half_width_lsb
     low, high = codes - w, codes + w
 
@@ -112,20 +120,22 @@ def apply_head(
     # Split, not sliced: each slice would send a tensor of zeros of the whole size back in training.
     fresh_logits, remembered = torch.split(F.pixel_shuffle(logits, 2), [_BLURS, 1], dim=1)
     remembered = remembered.masked_fill(prior.valid == 0, -1e4)
-    weights = torch.cat((fresh_logits, remembered, torch.zeros_like(remembered)), dim=1).softmax(dim=1).unbind(dim=1)
+    shares = torch.cat((fresh_logits, remembered, torch.zeros_like(remembered)), dim=1).softmax(dim=1).unbind(dim=1)
+    # Where the memory is not valid it is the code itself, so that its signed weight comes to nothing.
+    weights = [share + more for share, more in zip(shares, F.pixel_shuffle(signed, 2).unbind(dim=1), strict=False)]
 
     offset = (w / 2) * F.pixel_shuffle(residual, 2)
-    candidates = [*scales.fine]
-    for index in range(_BLURS + 1):
+    cells = (*COARSE_CELLS, *GATED_CELLS)
+    for index, weight in enumerate(weights):
         if index < len(FINE_WIDTHS):
-            candidate = candidates[index]
+            candidate = scales.fine[index]
         elif index < _BLURS:
             step = index - len(FINE_WIDTHS)
-            candidate = upsample(scales.coarse[step], COARSE_CELLS[step])
+            candidate = upsample((*scales.coarse, *scales.gated)[step], cells[step])
         else:
             candidate = prior.decoded_lsb
         pulled = torch.clamp(candidate, low, high) - codes
-        offset = torch.addcmul(offset, weights[index][:, None], pulled)
+        offset = torch.addcmul(offset, weight[:, None], pulled)
     if bounded:
         offset = torch.maximum(torch.minimum(offset, w), -w)
 

@@ -122,10 +122,7 @@ class Predictor:
 
     def _lift(self, codes: NDArray[np.unsignedinteger], unrounding: Unrounding) -> Tensor:
         """What undoes the rounding, (1, 3, H, W), in codes; nothing becomes clipped by it."""
-        w = self._half_width_lsb
-        # A hair below the top, where the bin would be open.
-        room = np.maximum(self._max_code - w - 0.01 - codes, 0).astype(np.float32)
-        lift = np.minimum(unrounding.lift_lsb(codes.astype(np.uint8)), room)
+        lift = unrounding.closed_lift_lsb(codes.astype(np.uint8), self._half_width_lsb)
         return torch.from_numpy(np.ascontiguousarray(lift.transpose(2, 0, 1)))[None]
 
     def _of_codes(self, prediction: Prediction, lift: Tensor | None) -> Prediction:

@@ -19,7 +19,7 @@ class ClipBatch:
     """B clips of T frames, all of one size. Codes are in units of one code; 8-bit sources, so 0..255.
 
     Attributes:
-        codes: (B, T, 3, H, W) float32, whole numbers 0..255.
+        codes: (B, T, 3, H, W) float32, 0..255; whole numbers unless a decoder's rounding was undone.
         value_lsb: (B, T, 3, H, W) float32, what the codes were before they were rounded, in codes; not cut off at
             the top or the bottom of the range.
         gain_stops: (B, T, 3, H, W) float32 ≥ 0, stops of the true light above the top of the range (code 254.5).

@@ -12,6 +12,7 @@ from seqhdr.train.camera import CameraConfig
 from seqhdr.train.degrade import DegradeConfig
 from seqhdr.train.layers import LayerConfig
 from seqhdr.train.objective import LossConfig
+from seqhdr.train.soften import SoftConfig
 
 __all__ = ["DataConfig", "LoopConfig", "SceneConfig", "TrainConfig"]
 
@@ -24,12 +25,14 @@ class SceneConfig:
 
     Attributes:
         camera: the paths of the virtual camera.
+        soft: worlds without detail.
         layers: the foreground.
         degrade: from light to 8-bit codes.
         augment: flips, turns, brightness.
     """
 
     camera: CameraConfig = field(default_factory=CameraConfig)
+    soft: SoftConfig = field(default_factory=SoftConfig)
     layers: LayerConfig = field(default_factory=LayerConfig)
     degrade: DegradeConfig = field(default_factory=DegradeConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -118,6 +121,7 @@ class LoopConfig:
 
     Attributes:
         start: weights to start from, a shipped name or a file; None starts from random ones.
+        learn: ``all``, or ``gains``: see :func:`seqhdr.train.gains.learn_gains`.
         seed: of weights, clips and everything drawn.
         epochs: at most so many.
         steps_per_epoch: optimizer steps between two validations.
@@ -144,6 +148,7 @@ class LoopConfig:
     """
 
     start: str | None = None
+    learn: str = "all"
     seed: int = 1
     epochs: int = 100
     steps_per_epoch: int = 500
@@ -182,6 +187,7 @@ class LoopConfig:
             if not getattr(self, name) >= 0:
                 raise UsageError(f"train.{name} is {getattr(self, name)}: give 0 or more")
         known: dict[str, tuple[str, ...]] = {"compile": ("off", "inductor", "aot_eager", "eager")}
+        known |= {"learn": ("all", "gains")}
         known |= {"schedule": ("plateau", "cosine", "constant"), "precision": ("auto", "float32", "bfloat16")}
         for name, values in known.items():
             if getattr(self, name) not in values:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqhdr.color.encodings import get_encoding
+from seqhdr.media.ycbcr import FULL_BT601, LIMITED_BT601_CUT_DOWN, Lattice
 from seqhdr.train.codecs import h264, jpeg
 from seqhdr.train.degrade_config import Degradation, DegradeConfig, draw_degradation
 from seqhdr.train.noise import film_grain, shot_read_noise
@@ -50,6 +51,7 @@ class DegradedClip:
         gain_stops: (T, H, W, 3) float32 ≥ 0, stops of light above what reaches code 254.5; held at 12.
         half_width_lsb: w. Flicker does not widen it: the target is held within the bin in any case.
         exposure: factor that the light was multiplied by.
+        decoder: how the codes came out of YCbCr, where the way back is known.
     """
 
     codes: NDArray[np.uint8]
@@ -57,6 +59,7 @@ class DegradedClip:
     gain_stops: NDArray[np.float32]
     half_width_lsb: float
     exposure: float
+    decoder: Lattice | None = None
 
 
 def degrade(rgb_lin: NDArray[np.float32], degradation: Degradation) -> DegradedClip:
@@ -109,7 +112,14 @@ def degrade(rgb_lin: NDArray[np.float32], degradation: Degradation) -> DegradedC
             codes = h264(codes, degradation.h264_crf, cut_down=degradation.h264_cut_down)
         error = np.abs(shown[_SPARSE].clip(0, 255) - codes[_SPARSE])
         w = float(np.clip(np.quantile(error, _WITHIN) * degradation.half_width_factor, 0.5, 4.0))
-    return DegradedClip(codes, value, gain, w, exposure)
+    return DegradedClip(codes, value, gain, w, exposure, _decoder(degradation))
+
+
+def _decoder(degradation: Degradation) -> Lattice | None:
+    """What made the last codes; no lattice for H.264 that is not cut down: its chroma is enlarged in fractions."""
+    if degradation.h264_crf is not None:
+        return LIMITED_BT601_CUT_DOWN if degradation.h264_cut_down else None
+    return None if degradation.jpeg_quality is None else FULL_BT601
 
 
 def _rng(degradation: Degradation, stage: int) -> np.random.Generator:

@@ -32,6 +32,7 @@ from seqhdr.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from seqhdr.train.config import TrainConfig
 from seqhdr.train.dataset import ClipBatches, stream_batches, validation_batches
 from seqhdr.train.folder import CHECKPOINT, WEIGHTS, remove_run
+from seqhdr.train.gains import learn_gains
 from seqhdr.train.material import Material, load_material
 from seqhdr.train.pairs import make_folder
 from seqhdr.train.parallel import World, any_of, from_first, join_world
@@ -128,6 +129,8 @@ class _Run:
         torch.manual_seed(loop.seed)
         self.net = _build(config).to(world.device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
+        if loop.learn == "gains":
+            learn_gains(self.net)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=loop.lr, weight_decay=loop.weight_decay)
         self.plateau = ReduceLROnPlateau(self.optimizer, factor=loop.plateau_factor, patience=loop.plateau_patience)
         self.wrapped: nn.Module = self.net

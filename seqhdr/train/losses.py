@@ -25,6 +25,7 @@ __all__ = [
     "gain_error",
     "gain_gradient",
     "gain_miss",
+    "gain_square",
     "gradient",
     "l1",
     "l1_linear",
@@ -48,6 +49,8 @@ _WIDEST_STOPS = 0.5
 # Wang et al. 2003: the exponents of the scales, finest first, and the window of SSIM.
 _SCALE_EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _WINDOW_PX = 11
+# A batch with a smaller share of clipped channels counts as if it had this one, and so less.
+_LEAST_CLIPPED = 0.002
 # The coarsest level of a pyramid is not smaller than this.
 _SMALLEST_PX = 4
 
@@ -106,6 +109,19 @@ def gain(miss: Tensor) -> Tensor:
     with a clipped sky.
     """
     return miss.abs().mean()
+
+
+def gain_square(miss: Tensor, clipped: Tensor) -> Tensor:
+    """Mean of miss² over the clipped channels, in stops².
+
+    Least for the mean of what may lie above the clip, where the absolute difference is least for the median: most of
+    what is clipped is barely so, and a median forgets the lamps. Batches with few clipped channels count less.
+
+    Args:
+        miss: (B, T, 3, H, W) from :func:`gain_miss`.
+        clipped: bool, the same shape.
+    """
+    return miss.square().sum() / max(float(clipped.sum()), _LEAST_CLIPPED * miss.numel())
 
 
 def gain_gradient(miss: Tensor) -> Tensor:

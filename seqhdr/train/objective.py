@@ -41,6 +41,7 @@ class LossConfig:
         offset_stops: the same, weighted by the bins' widths in stops.
         offset_gradient: ripples of that error.
         gain: error of the stops above clip.
+        gain_square: square of that error, over clipped channels only.
         gain_gradient: ripples of that error.
         gain_error: how well the expected error of the stops fits.
         l1_log: absolute difference in log.
@@ -71,6 +72,7 @@ class LossConfig:
     offset_stops: float = 1.0
     offset_gradient: float = 0.25
     gain: float = 0.3
+    gain_square: float = 0.0
     gain_gradient: float = 0.075
     gain_error: float = 0.05
     l1_log: float = 0.0
@@ -186,6 +188,7 @@ def _code_formulas(
         "offset_stops": lambda: losses.offset_stops(offset_miss(), batch.codes, batch.width_stops),
         "offset_gradient": lambda: losses.offset_gradient(offset_miss()),
         "gain": lambda: losses.gain(gain_miss()),
+        "gain_square": lambda: losses.gain_square(gain_miss(), clipped),
         "gain_gradient": lambda: losses.gain_gradient(gain_miss()),
         "gain_error": lambda: losses.gain_error(gain_miss(), gain_error_stops, clipped),
     }

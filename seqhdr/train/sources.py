@@ -15,12 +15,13 @@ from torch import Tensor
 from seqhdr.color.bins import bin_width_stops
 from seqhdr.color.encodings import convert_linear, get_encoding
 from seqhdr.errors import ShotError
+from seqhdr.media.unround import unrounding
 from seqhdr.model.motion import DisFlow, occluded
 from seqhdr.model.source import log_width_table
 from seqhdr.train.augment import augment_clip, random_crop
 from seqhdr.train.batch import ClipBatch
 from seqhdr.train.config import SceneConfig
-from seqhdr.train.degrade import degrade, draw_degradation
+from seqhdr.train.degrade import DegradedClip, degrade, draw_degradation
 from seqhdr.train.pairs import ClipInfo, read_pair, truth_to_light
 from seqhdr.train.panorama import Panorama
 from seqhdr.train.synthetic import make_clip
@@ -56,10 +57,7 @@ class PanoramaSource:
         """See :class:`ClipSource`."""
         panorama = self.panoramas[int(rng.integers(len(self.panoramas)))]
         made = make_clip(panorama, self.scene, rng, frames, size, size)
-        codes, value, stops = (
-            torch.from_numpy(array).permute(0, 3, 1, 2).float().contiguous()
-            for array in (made.degraded.codes, made.degraded.value_lsb, made.degraded.gain_stops)
-        )
+        codes, value, stops = _tensors(made.degraded)
         return batch_of_one(
             codes, value, stops, made.flow_px, made.visible, made.degraded.half_width_lsb, made.encoding
         )
@@ -137,8 +135,7 @@ class PairSource:
             truth_to_light(value, stops, source), source, get_encoding(degradation.encoding)
         ).clamp_min(0)
         made = degrade(np.ascontiguousarray(light.permute(0, 2, 3, 1).numpy()), degradation)
-        arrays = (made.codes, made.value_lsb, made.gain_stops)
-        codes, value, stops = (torch.from_numpy(array).permute(0, 3, 1, 2).float().contiguous() for array in arrays)
+        codes, value, stops = _tensors(made)
         return batch_of_one(codes, value, stops, flow_px, visible, made.half_width_lsb, degradation.encoding)
 
     def _pan(self, rng: np.random.Generator, index: int, frames: int, size: int) -> tuple[Tensor, ...]:
@@ -180,6 +177,18 @@ class PairSource:
         while self._held > self._cache_bytes and len(self._cached) > 1:
             self._held -= sum(part.nbytes for part in self._cached.popitem(last=False)[1])
         return entry
+
+
+def _tensors(clip: DegradedClip) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes, value and stops, (T, 3, H, W) each; the codes as a run sees them, with the decoder's rounding undone."""
+    seen = clip.codes.astype(np.float32)
+    if clip.decoder is not None:
+        seen += unrounding(clip.decoder).closed_lift_lsb(clip.codes, clip.half_width_lsb)
+    codes, value, stops = (
+        torch.from_numpy(array).permute(0, 3, 1, 2).float().contiguous()
+        for array in (seen, clip.value_lsb, clip.gain_stops)
+    )
+    return codes, value, stops
 
 
 def batch_of_one(

@@ -22,6 +22,7 @@ from seqhdr.train.layers import draw_layers
 from seqhdr.train.panorama import Panorama, load_panorama
 from seqhdr.train.procedural import procedural_panorama
 from seqhdr.train.scene import render_clip
+from seqhdr.train.soften import draw_soft
 
 __all__ = ["PANORAMA_EXTENSIONS", "SyntheticClip", "find_panoramas", "make_clip", "open_panorama"]
 
@@ -60,9 +61,10 @@ def make_clip(
         frames: T.
         height, width: in pixels; only squares are turned.
     """
+    world = draw_soft(panorama, scene.soft, rng)
     path = draw_path(rng, scene.camera, frames, panorama.pixels_per_radian, height, width)
-    layers = draw_layers(rng, scene.layers, frames, height, width, panorama.log2_median)
-    view = render_clip(panorama, path, layers, height, width)
+    layers = draw_layers(rng, scene.layers, frames, height, width, world.log2_median)
+    view = render_clip(world, path, layers, height, width)
     light = torch.from_numpy(view.rgb_lin).permute(0, 3, 1, 2)
     flow_px = torch.from_numpy(view.flow_px).permute(0, 3, 1, 2)
     visible = torch.from_numpy(view.visible)[:, None]
@@ -76,6 +78,7 @@ def make_clip(
     degraded = degrade(np.ascontiguousarray(light.permute(0, 2, 3, 1).numpy()), degradation)
     made = {
         "panorama": panorama.name,
+        "softened": world is not panorama,
         "camera": _describe(path),
         "layers": len(layers),
         "exposure": degraded.exposure,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -44,7 +45,7 @@ def test_shapes_at_any_size(net: SeqNet, source: Source, clip: Clip, size: tuple
         prediction, state = net.step(codes[None], state, source, flow_px)
         assert prediction.offset_lsb.shape == prediction.gain_stops.shape == (1, 3, height, width)
         assert prediction.gain_error_stops.shape == (1, 1, height, width)
-        assert state.decoded.shape == (1, 6, height, width)
+        assert state.decoded.shape == (1, 7, height, width)
         # The bottleneck of three levels is at 1/8 of the padded frame.
         low = (-(-height // 32) * 4, -(-width // 32) * 4)
         assert state.hidden.shape == state.cell.shape == (1, 16, *low)
@@ -135,11 +136,26 @@ def test_unbounded_results_may_leave_the_bin(net: SeqNet, source: Source, clip: 
     assert loud.step(codes, None, moved(source, bounded=False), None)[0].offset_lsb.abs().max() > 0.5
 
 
-def recall(decoded: float, code: float, source: Source, gain: float = 0.0, dx: float = 0.0) -> Prior:
-    codes = torch.full((1, 3, 8, 8), code)
-    state = State(torch.zeros(0), torch.zeros(0), torch.cat((codes * 0 + decoded, codes * 0 + gain), dim=1))
-    flow_px = torch.tensor([dx, 0.0]).view(1, 2, 1, 1).expand(1, 2, 8, 8)
-    return _recall(codes, state, source, flow_px)
+def remembered(decoded: Tensor, gain: float = 0.0, age: float = 1.0) -> State:
+    """A state of nothing but what was decoded."""
+    parts = (decoded, torch.full_like(decoded, gain), torch.full_like(decoded[:, :1], age))
+    return State(torch.zeros(0), torch.zeros(0), torch.cat(parts, dim=1))
+
+
+def shift(dx: float, like: Tensor) -> Tensor:
+    return torch.tensor([dx, 0.0]).view(1, 2, 1, 1).expand(1, 2, *like.shape[-2:])
+
+
+def recall(decoded: float, code: float, source: Source, gain: float = 0.0) -> Prior:
+    """Of a pixel that differs from its memory in a picture that does not.
+
+    What surrounds it keeps the level: where all of a picture differs, its exposure is what has changed.
+    """
+    codes = torch.linspace(20, 235, 32).expand(1, 3, 32, 32).contiguous()
+    before = codes.clone()
+    codes[..., 16, 16], before[..., 16, 16] = code, decoded
+    prior = _recall(codes, remembered(before, gain), source, shift(0.0, codes))
+    return Prior(*(part[..., 16:17, 16:17] for part in vars(prior).values()))
 
 
 def test_a_memory_is_believed_within_three_half_widths(source: Source) -> None:
@@ -155,19 +171,110 @@ def test_a_disbelieved_memory_leaves_no_trace(source: Source) -> None:
     prior = recall(140, 100, source, gain=2.0)
     assert (prior.decoded_lsb == 100).all()
     assert not prior.gain_stops.any()
+    assert not prior.age_frames.any()
 
 
 def test_a_clipped_channel_believes_anything_above(source: Source) -> None:
     opened = moved(source, half_width_lsb=torch.tensor([2.0]))
     assert recall(254.5, 253, opened, gain=2.0).valid.all()
-    torch.testing.assert_close(recall(254.5, 253, opened, gain=2.0).gain_stops, torch.full((1, 3, 8, 8), 2.0))
+    torch.testing.assert_close(recall(254.5, 253, opened, gain=2.0).gain_stops, torch.full((1, 3, 1, 1), 2.0))
     assert not recall(240, 253, opened).valid.any()
 
 
 def test_a_memory_from_outside_the_frame_is_not_believed(source: Source) -> None:
-    valid = recall(100, 100, source, dx=3.0).valid
-    assert valid[..., :5].all()
-    assert not valid[..., 5:].any()
+    codes = torch.full((1, 3, 8, 8), 100.0)
+    prior = _recall(codes, remembered(codes, age=4), source, shift(3.0, codes))
+    assert prior.valid[..., :5].all()
+    assert not prior.valid[..., 5:].any()
+    torch.testing.assert_close(prior.age_frames[..., :5], torch.full((1, 1, 8, 5), 4.0))
+    assert not prior.age_frames[..., 5:].any()
+
+
+@pytest.mark.parametrize("pull", [20.0, -20.0])
+def test_a_memory_follows_a_pull_of_the_whole_picture(source: Source, paint: Callable[..., Any], pull: float) -> None:
+    """A pull of 20 codes, as of a third of a stop in log: without levelling, nothing of the memory would be left."""
+    before = torch.from_numpy(paint(64, 96)).permute(2, 0, 1)[None].float().clamp(30, 220)
+    after = before + pull
+    prior = _recall(after, remembered(before, age=5), source, shift(0.0, after))
+    assert prior.valid.all()
+    torch.testing.assert_close(prior.age_frames, torch.full((1, 1, 64, 96), 5.0))
+    torch.testing.assert_close(prior.decoded_lsb, after, atol=0.05, rtol=0)
+
+
+def test_clipped_channels_do_not_level_the_memory(source: Source) -> None:
+    """Half of the picture clips after the pull, where 40 codes more look like none."""
+    before = torch.linspace(120, 250, 64).expand(1, 3, 64, 64).contiguous()
+    after = (before + 40).clamp_max(255)
+    prior = _recall(after, remembered(before), source, shift(0.0, after))
+    known = after < 254
+    assert 0.6 < known.float().mean() < 0.8
+    torch.testing.assert_close(prior.decoded_lsb[known], after[known], atol=0.3, rtol=0)
+
+
+@pytest.fixture
+def keeper(net: SeqNet) -> SeqNet:
+    """The same network with an output that keeps every code: its memory is the frame before."""
+    made = copy.deepcopy(net)
+    made.leave.weight.zero_()
+    made.leave.bias.zero_()
+    made.leave.bias[:40] = -200
+    return made
+
+
+def ages(net: SeqNet, source: Source, codes: Tensor, flow_px: Tensor | None = None, **more: Any) -> list[Tensor]:
+    """(H, W) after each frame of a clip (1, T, 3, H, W)."""
+    flow_px = codes.new_zeros(1, codes.shape[1], 2, *codes.shape[-2:]) if flow_px is None else flow_px
+    return [
+        net(codes[:, : t + 1], None, source, flow_px[:, : t + 1], **more)[1].decoded[0, 6]
+        for t in range(codes.shape[1])
+    ]
+
+
+def test_the_age_counts_frames(keeper: SeqNet, source: Source, clip: Clip) -> None:
+    still = clip(1, 40, 50).expand(1, 5, -1, -1, -1)
+    for frame, age in enumerate(ages(keeper, source, still)):
+        torch.testing.assert_close(age, torch.full((40, 50), frame + 1.0))
+
+
+def test_the_age_begins_again_where_the_memory_does_not_fit(keeper: SeqNet, source: Source, clip: Clip) -> None:
+    codes = clip(1).expand(1, 4, -1, -1, -1).clone()
+    codes[:, 2:, :, 10:20, 10:20] = (codes[:, 2:, :, 10:20, 10:20] + 90) % 200
+    last = ages(keeper, source, codes)[-1]
+    torch.testing.assert_close(last[10:20, 10:20], torch.full((10, 10), 2.0))
+    torch.testing.assert_close(last[:, 48:], torch.full((64, 48), 4.0))
+
+
+def test_the_age_begins_again_after_a_cut_and_without_flow(keeper: SeqNet, source: Source, clip: Clip) -> None:
+    still = clip(1, 40, 50).expand(1, 4, -1, -1, -1)
+    found = ages(keeper, source, still, fresh=[False, False, True, False])
+    assert [float(age.mean()) for age in found] == pytest.approx([1, 2, 1, 2])
+    assert keeper(still, None, source, None)[1].decoded[0, 6].unique().tolist() == [1]
+
+
+def test_the_age_moves_with_the_picture(source: Source) -> None:
+    codes = torch.full((1, 3, 8, 16), 100.0)
+    state = remembered(codes)
+    state.decoded[:, 6] = torch.arange(1.0, 17)
+    prior = _recall(codes, state, source, shift(2.0, codes))
+    torch.testing.assert_close(prior.age_frames[0, 0, :, :14], torch.arange(3.0, 17).expand(8, 14))
+
+
+def test_the_network_is_told_sixteen_frames_at_most(net: SeqNet, source: Source, clip: Clip) -> None:
+    codes, still = clip(1, 40, 50)[:, 0], shift(0.0, clip(1, 40, 50))
+    _, first = net.step(codes, None, source, None)
+    first.decoded[:, :3] = codes
+    results, kept = [], []
+    for age in (3.0, 15.0, 17.0, 20.0, 500.0):
+        first.decoded[:, 6] = age
+        prediction, state = net.step(codes, first, source, still)
+        results.append(prediction)
+        kept.append(float(state.decoded[0, 6].max()))
+    assert kept == pytest.approx([4, 16, 17, 17, 17], rel=1e-5)
+    # From 16 on, all ages are one; before, the network sees the difference.
+    assert same(results[2], results[3])
+    assert same(results[2], results[4])
+    assert not same(results[1], results[2])
+    assert not same(results[0], results[1])
 
 
 def chooser(net: SeqNet, candidate: int) -> SeqNet:
@@ -175,12 +282,12 @@ def chooser(net: SeqNet, candidate: int) -> SeqNet:
     made = copy.deepcopy(net)
     made.leave.weight.zero_()
     made.leave.bias.zero_()
-    made.leave.bias[:28] = -200
+    made.leave.bias[:40] = -200
     made.leave.bias[4 * candidate : 4 * candidate + 4] = 200
     return made
 
 
-@pytest.mark.parametrize("candidate", [1, 3, 5])
+@pytest.mark.parametrize("candidate", [1, 3, 5, 7])
 def test_blurs_stay_in_float32_under_autocast(net: SeqNet, source: Source, clip: Clip, candidate: int) -> None:
     codes, made = clip(1)[:, 0], chooser(net, candidate)
     wide = moved(source, half_width_lsb=torch.tensor([8.0]))

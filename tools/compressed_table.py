@@ -80,7 +80,8 @@ CODECS: dict[str, Callable[[Frames], Frames]] = {
     **{f"H.264 crf {crf}, nearest": _h264(crf, cut_down=False) for crf in (18, 23, 28)},
     **{f"H.264 crf {crf}, cut down": _h264(crf, cut_down=True) for crf in (18, 23, 28)},
 }
-#: What is measured → its label; "as eval" counts what only the truth clips, as ``seqhdr eval`` does, and goes to JSON.
+#: What is measured → its label; "as eval" counts what only the truth clips too, up to the top of the range, as
+#: ``seqhdr eval`` does, and goes to JSON.
 PSNRS = {"whole": "whole", "flat": "flat areas", "as eval": "whole, as eval counts"}
 BLOCKS = {"blocks": "blocks", "flat blocks": "blocks, flat areas"}
 
@@ -136,7 +137,9 @@ def score_frame(codes: Tensor, value_lsb: Tensor, offset_lsb: Tensor, half_width
     result, identity = codes + offset - truth, codes - truth
     squares = {}
     for name, mask in (("whole", known), ("flat", known & flat), ("as eval", unclipped)):
-        squares[name] = tuple(float(x) for x in (mask.sum(), *(e[mask].square().sum() for e in (result, identity))))
+        beyond = (truth - TRUTH_TOP).clamp_min(0)
+        errors = (result + beyond, identity + beyond)
+        squares[name] = tuple(float(x) for x in (mask.sum(), *(e[mask].square().sum() for e in errors)))
     seen = known.all(dim=0)
     blocks = {}
     for name, mask in (("blocks", seen), ("flat blocks", seen & flat)):

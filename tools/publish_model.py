@@ -32,7 +32,10 @@ SYNTH = {
 def read_parts(path: Path, sha256: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """What was counted, and the numbers of each kind of input by its title in the README."""
     report = json.loads(path.read_text())
-    (model,) = [model for model in report["models"] if model["sha256"] == sha256]
+    models = [model for model in report["models"] if model["sha256"] == sha256]
+    if not models:
+        raise SystemExit(f"{path}: does not measure {sha256[:12]}: give what seqhdr eval said of these weights")
+    model = models[0]
     (data,) = report["data"]
     parts = {}
     for part in model["inputs"]:

@@ -62,10 +62,13 @@ class Unrounding:
             half_width_lsb: w, half the width of a bin in codes.
 
         Returns:
-            (..., 3) in codes; codes + lift + w stays below 255 unless codes + w had reached it.
+            (..., 3) in codes; codes + lift + w stays below 255 where codes + w does, and elsewhere nothing is lifted.
         """
         room = np.maximum(255 - half_width_lsb - _BELOW_TOP - codes.astype(np.float32), 0)
-        return np.asarray(np.minimum(self.lift_lsb(codes), room), np.float32)
+        lift = np.asarray(np.minimum(self.lift_lsb(codes), room), np.float32)
+        # The codes alone say what is clipped, so none of those leaves its open bin either.
+        lift[codes + np.float32(half_width_lsb) >= 255] = 0
+        return lift
 
 
 @lru_cache(maxsize=2)

@@ -107,7 +107,7 @@ def apply_head(
         prior: the warped previous prediction.
         half_width_lsb: (B, 1, 1, 1) in code units.
         clipped: (B, 3, H, W), 0..1 from :func:`open_share`: what the stops are multiplied by.
-        bounded: pull the sum into ±w; without it residual and signed weights may take the result out of its bin.
+        bounded: pull the sum into ±w; without it the result may leave the bin by the residual.
 
     Returns:
         The prediction, float32.
@@ -124,7 +124,8 @@ def apply_head(
     # Where the memory is not valid it is the code itself, so that its signed weight comes to nothing.
     weights = [share + more for share, more in zip(shares, F.pixel_shuffle(signed, 2).unbind(dim=1), strict=False)]
 
-    offset = (w / 2) * F.pixel_shuffle(residual, 2)
+    correction = (w / 2) * F.pixel_shuffle(residual, 2)
+    offset = correction if bounded else torch.zeros_like(correction)
     cells = (*COARSE_CELLS, *GATED_CELLS)
     for index, weight in enumerate(weights):
         if index < len(FINE_WIDTHS):
@@ -136,8 +137,10 @@ def apply_head(
             candidate = prior.decoded_lsb
         pulled = torch.clamp(candidate, low, high) - codes
         offset = torch.addcmul(offset, weight[:, None], pulled)
-    if bounded:
-        offset = torch.maximum(torch.minimum(offset, w), -w)
+    offset = torch.maximum(torch.minimum(offset, w), -w)
+    if not bounded:
+        # Signed weights have only ever been seen held in bins, in training too: alone they may run far away.
+        offset = offset + correction
 
     fresh = F.softplus(F.pixel_shuffle(gain, 2) + _GAIN_SHIFT)
     keep = upsample(torch.sigmoid(gate), 2) * prior.valid

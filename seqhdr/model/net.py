@@ -288,7 +288,8 @@ def _recall(codes: Tensor, state: State | None, source: Source, flow_px: Tensor 
     agrees = (difference > -reach) & ((difference < reach) | clipped)
     # Codes are right on average. A memory that is off by one sign over an area came from a wrong place there, be it by
     # less than a code; over texture, signs alternate.
-    apart = difference * ~clipped
+    # What is disbelieved in any case has no say: one lamp would outweigh all around it.
+    apart = torch.where(inside & agrees & ~clipped, difference, 0.0)
     mean, size = (
         F.avg_pool2d(image, 3 * _CELL_PX, _CELL_PX, _CELL_PX, ceil_mode=True, count_include_pad=False)
         for image in (apart, apart.abs())

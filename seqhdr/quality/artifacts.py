@@ -184,6 +184,8 @@ def seam_jumps_lsb(error_lsb: Tensor, smooth: Tensor, columns: Sequence[int]) ->
     Returns:
         (N,) steps at the seams and (M,) elsewhere, signed, in codes.
     """
+    if error_lsb.shape[1] < _SEAM_PX or error_lsb.shape[2] < 2 * _JUMP_PX:
+        return error_lsb.new_zeros(0, dtype=torch.float64), error_lsb.new_zeros(0, dtype=torch.float64)
     size = (_SEAM_PX, _JUMP_PX)
     means = F.avg_pool2d(error_lsb.double()[:, None], size, stride=(_SEAM_PX, 1))[:, 0]
     whole = (F.avg_pool2d(smooth[:, None].double(), size, stride=(_SEAM_PX, 1)) == 1)[:, 0]

@@ -87,7 +87,7 @@ def offset_stops(miss: Tensor, codes: Tensor, width_stops: Tensor) -> Tensor:
     Returns:
         For every frame, over the whole batch, Σ |miss|·width / Σ width; then the mean over the frames.
     """
-    width = torch.gather(width_stops.clamp_max(_WIDEST_STOPS), 1, codes.flatten(1).long()).view_as(miss)
+    width = torch.gather(width_stops.clamp_max(_WIDEST_STOPS), 1, codes.flatten(1).round().long()).view_as(miss)
     frame = (0, *range(2, miss.ndim))
     return (miss.abs() * (width / width.mean(dim=frame, keepdim=True))).mean()
 

@@ -51,7 +51,7 @@ def draw_soft(panorama: Panorama, config: SoftConfig, rng: np.random.Generator) 
     """The panorama, softened or as it is. A share of 0 leaves the generator alone."""
     if config.share == 0 or rng.random() >= config.share:
         return panorama
-    rows = int(np.exp(rng.uniform(*np.log(config.rows))))
+    rows = round(float(np.exp(rng.uniform(*np.log(config.rows)))))
     return soften_panorama(panorama, rows, float(np.exp(rng.uniform(*np.log(config.contrast)))))
 
 

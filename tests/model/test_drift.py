@@ -74,3 +74,16 @@ def test_an_area_speaks_for_the_cell_in_its_middle(source: Source) -> None:
     assert dropped[:, 2].max() == 55
     assert dropped[:, 3].min() == 80
     assert dropped[:, 3].max() == 87
+
+
+def test_one_lamp_and_the_border_do_not_outvote_their_surroundings(source: Source) -> None:
+    before = slope()
+    before[..., 48, 80] += 120
+    assert (trusted(source, before, slope()) == 0).sum() == 1
+    codes = slope()
+    codes[..., :3] += 20  # comes in from outside, by a pan of 3 pixels
+    flow_px = torch.zeros(1, 2, 96, 160)
+    flow_px[:, 0] = -3.0
+    valid = _recall(codes, remembered(slope(3.0)), source, flow_px).valid
+    assert not valid[..., :3].any()
+    assert valid[..., 3:].all()

@@ -150,10 +150,13 @@ def test_a_run_brightens_extracted_frames_by_what_the_decoder_took(convert: Any,
     given = ("--bins", bins["half_width_lsb"])
     assert convert(pattern, "--output-space", "srgb", "--bit-depth", "float", *given, out="given").code == 0
     undone, plain = (read_exr(tmp_path / name / "shot_srgb.0002.exr")[0] for name in ("auto", "given"))
-    shift = {channel: float((undone[channel] - plain[channel]).mean()) * 255 for channel in "RGB"}
-    assert shift["R"] == pytest.approx(1, abs=0.4)
-    assert shift["G"] == pytest.approx(1.5, abs=0.5)
-    assert shift["B"] == pytest.approx(1, abs=0.4)
+    # What the network makes of codes that nobody told it are dark is its own affair; what a decoder that rounds says of
+    # the same stream is known.
+    nearest = h264(np.stack([view(t) for t in range(3)]), 18)
+    for place, (channel, taken) in enumerate((("R", 1.0), ("G", 1.5), ("B", 1.0))):
+        before = float(nearest[1, ..., place].mean())
+        assert float(undone[channel].mean()) * 255 == pytest.approx(before, abs=0.3 * taken)
+        assert float(plain[channel].mean()) * 255 < before - 0.4 * taken
 
 
 def test_what_was_undone_decides_the_bytes(once_jpeg: str, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def frame(seed: int, size: tuple[int, int] = (48, 56)) -> tuple[Tensor, Tensor, 
     truth[1, 3:6, 40:44], codes[1, 3:6, 40:44] = 900, 240  # what a codec made of a lamp
     codes[0, 20:22, 50:52] = codes[2, 30:32, 10:12] = 254  # clipped by w only; the second where the truth is flat
     offset = rng.uniform(-1.5, 1.5, truth.shape)
-    return tuple(torch.from_numpy(array.astype(np.float32)) for array in (codes, truth, offset))  # type: ignore[return-value]
+    return tuple(torch.from_numpy(array.astype(np.float32)) for array in (codes, truth, offset))
 
 
 def naive_flat(truth: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -48,3 +49,20 @@ def test_its_numbers_are_those_of_the_card(title: str) -> None:
     assert len(rows) >= 5
     for label, model, identity, gain, _ in rows:
         assert (model, identity, gain) == expected[label]
+
+
+def test_its_tables_of_codecs_and_flicker_are_the_card_s() -> None:
+    tool = runpy.run_path(str(Path(__file__).parents[1] / "tools" / "publish_model.py"))
+    measured = read_card("s").measured
+    for table in (tool["codec_table"](measured["codecs"]), tool["flicker_table"](measured["flicker"])):
+        assert table.count("\n") >= 9
+        assert table + "\n\n" in README
+
+
+def test_a_table_takes_the_place_of_the_one_with_its_head() -> None:
+    tool = runpy.run_path(str(Path(__file__).parents[1] / "tools" / "publish_model.py"))
+    text = "before\n\n| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |\n\nafter | a | b |\n"
+    new = "| a | b |\n|---|---|\n| 5 | 6 |"
+    assert tool["replace_table"](text, new) == text.replace("| 1 | 2 |\n| 3 | 4 |", "| 5 | 6 |")
+    with pytest.raises(SystemExit, match="no table or several"):
+        tool["replace_table"](text, "| c | d |\n|---|---|")

@@ -22,6 +22,9 @@ from seqhdr.model.cards import read_card, save_model
 from seqhdr.quality.strata import strata_rows
 
 PACKAGE = Path(__file__).parents[1] / "seqhdr" / "model" / "weights"
+LOSSLESS = {"acescct": "ACEScct", "srgb": "sRGB"}
+FLICKER_MEASURES = ("flicker", "exposure jitter", "std along motion", "std at rest")
+CODEC_MEASURES = ("whole", "flat", "blocks", "flat blocks")
 SYNTH = {
     "plain": "--config configs/synth/plain.yaml --clips 48 --seed 2026",
     "compressed": "--config configs/synth/compressed.yaml --clips 24 --frames 8 --seed 2026",
@@ -51,39 +54,49 @@ def strata_table(title: str, part: dict[str, Any]) -> str:
     return "\n".join(lines + [f"| {r.label} | {r.model} | {r.identity} | {r.gain} | {r.worst} |" for r in rows])
 
 
-def flicker_table(parts: dict[str, dict[str, Any]]) -> str:
-    """The table of flicker as Markdown, all lossless inputs below each other."""
+def flicker_table(flicker: dict[str, dict[str, dict[str, float]]]) -> str:
+    """The table of flicker as Markdown, from what the card keeps of it, all lossless inputs below each other."""
     lines = ["| | model | identity | truth | over truth | identity's |", "|---|---|---|---|---|---|"]
-    for title, part in parts.items():
-        if part["compressed"]:
-            continue
-        for number, (measure, row) in enumerate(part["flicker"]["total"].items()):
-            cells = [f"{1000 * row[name]:.3f}" for name in ("model", "identity", "truth")]
-            cells += [f"{1000 * row[name]:+.3f}" for name in ("model_excess", "identity_excess")]
-            name = measure.replace("std along motion", "deviation along the motion").replace("std at", "deviation at")
-            name = name if number else f"{title.removeprefix('8-bit ')}: {name}"
-            lines.append(f"| {name} | {' | '.join(cells)} |")
+    for name, title in LOSSLESS.items():
+        for number, measure in enumerate(FLICKER_MEASURES):
+            row = flicker[name][measure]
+            cells = [f"{1000 * row[key]:.3f}" for key in ("model", "identity", "truth")]
+            cells += [f"{1000 * row[key]:+.3f}" for key in ("model_excess", "identity_excess")]
+            label = measure.replace("std along motion", "deviation along the motion").replace("std at", "deviation at")
+            lines.append(f"| {label if number else f'{title}: {label}'} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def codec_table(path: Path, sha256: str) -> str:
-    """What tools/compressed_table.py found, as Markdown: result, gain over identity, worst scene."""
+def codec_table(codecs: list[dict[str, Any]]) -> str:
+    """What the card keeps of tools/compressed_table.py, as Markdown: identity → result, gain, worst scene."""
+    lines = ["| source, `--bins auto` | whole | flat areas | blocks | blocks in flat areas |", "|---|---|---|---|---|"]
+    for source in codecs:
+        cells = [source["source"]]
+        for name in CODEC_MEASURES:
+            found = source[name]
+            share = "blocks" in name
+            text = "x {:.2f}" if share else "{:+.2f} dB"
+            before = "" if share else f"{found['identity']:.2f} → {found['result']:.2f} dB, "
+            worst = "" if found["worst"] is None else f" ({text.format(found['worst'])})"
+            cells.append("-" if found["gain"] is None else f"{before}{text.format(found['gain'])}{worst}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def read_codecs(path: Path, sha256: str) -> list[dict[str, Any]]:
+    """What the card keeps of tools/compressed_table.py, source after source: its name, and numbers by measure."""
     report = json.loads(path.read_text())
     if report["sha256"] != sha256:
         raise SystemExit(f"{path}: was measured with {report['sha256'][:12]}, not {sha256[:12]}")
-    lines = ["| source, `--bins auto` | whole | flat areas | blocks | blocks in flat areas |", "|---|---|---|---|---|"]
+    kept = []
     for source in report["sources"]:
-        cells = [source["source"]]
-        for name in ("whole", "flat", "blocks", "flat blocks"):
+        row: dict[str, Any] = {"source": source["source"]}
+        for name in CODEC_MEASURES:
             found = source["measures"][name]
-            text, sign = ("x {:.2f}", "") if "blocks" in name else ("{:+.2f} dB", " dB")
-            before = "" if sign == "" else f"{found['identity']:.2f} → {found['result']:.2f}{sign}, "
-            worst = found["worst"]
-            cells.append(
-                "-" if found["gain"] is None else f"{before}{text} ({text})".format(found["gain"], worst["gain"])
-            )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            row[name] = {key: found[key] for key in ("result", "identity", "gain")}
+            row[name]["worst"] = None if found["worst"] is None else found["worst"]["gain"]
+        kept.append(row)
+    return kept
 
 
 def flicker_numbers(part: dict[str, Any]) -> dict[str, dict[str, float]]:
@@ -95,7 +108,7 @@ def flicker_numbers(part: dict[str, Any]) -> dict[str, dict[str, float]]:
 def replace_table(text: str, table: str) -> str:
     """The text with the table that has the same head put in the old one's place."""
     head = table.split("\n")[0]
-    pattern = re.escape(head) + r"\n(?:\|.*\n)*"
+    pattern = "(?m)^" + re.escape(head) + r"\n(?:\|.*\n)*"
     if len(re.findall(pattern, text)) != 1:
         raise SystemExit(f"README.md has no table or several with the head {head}")
     return re.sub(pattern, lambda _: table + "\n", text)
@@ -106,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path)
     parser.add_argument("numbers", type=Path, nargs="+", help="from seqhdr eval --json")
-    parser.add_argument("--codecs", type=Path, help="from tools/compressed_table.py --json")
+    parser.add_argument("--codecs", type=Path, required=True, help="from tools/compressed_table.py --json")
     parser.add_argument("--readme", type=Path, default=Path(__file__).parents[1] / "README.md")
     parser.add_argument("-o", "--output", type=Path, default=PACKAGE / "s.safetensors")
     args = parser.parse_args()
@@ -122,12 +135,13 @@ def main() -> None:
     measured["flicker"] = {names[title]: flicker_numbers(part) for title, part in parts.items()}
     scenes = sorted({scene for part in parts.values() for scene in part["scenes"]})
     measured["how"] = {"counts": counts, "synth": [SYNTH[data] for data in counts], "panoramas": scenes}
+    measured["codecs"] = read_codecs(args.codecs, card.sha256)
     save_model(args.output, card.config, load_file(args.weights), card.training, measured)
+    tables = [strata_table(title, part) for title, part in parts.items()]
     text = args.readme.read_text()
-    for title, part in parts.items():
-        text = replace_table(text, strata_table(title, part))
-    text = replace_table(text, flicker_table(parts))
-    args.readme.write_text(replace_table(text, codec_table(args.codecs, card.sha256)) if args.codecs else text)
+    for table in (*tables, codec_table(measured["codecs"]), flicker_table(measured["flicker"])):
+        text = replace_table(text, table)
+    args.readme.write_text(text)
     print(f"{args.output}  sha256 {card.sha256}")
 
 

@@ -9,6 +9,7 @@ Everything here runs in float32: bfloat16 has eight bits of mantissa and would p
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -121,22 +122,14 @@ def apply_head(
     fresh_logits, remembered = torch.split(F.pixel_shuffle(logits, 2), [_BLURS, 1], dim=1)
     remembered = remembered.masked_fill(prior.valid == 0, -1e4)
     shares = torch.cat((fresh_logits, remembered, torch.zeros_like(remembered)), dim=1).softmax(dim=1).unbind(dim=1)
-    # Where the memory is not valid it is the code itself, so that its signed weight comes to nothing.
-    weights = [share + more for share, more in zip(shares, F.pixel_shuffle(signed, 2).unbind(dim=1), strict=False)]
+    more = F.pixel_shuffle(signed, 2).unbind(dim=1)
 
     correction = (w / 2) * F.pixel_shuffle(residual, 2)
     offset = correction if bounded else torch.zeros_like(correction)
-    cells = (*COARSE_CELLS, *GATED_CELLS)
-    for index, weight in enumerate(weights):
-        if index < len(FINE_WIDTHS):
-            candidate = scales.fine[index]
-        elif index < _BLURS:
-            step = index - len(FINE_WIDTHS)
-            candidate = upsample((*scales.coarse, *scales.gated)[step], cells[step])
-        else:
-            candidate = prior.decoded_lsb
+    # Where the memory is not valid it is the code itself, so that its signed weight comes to nothing.
+    for candidate, share, signed_share in zip(_candidates(scales, prior), shares[:_CANDIDATES], more, strict=True):
         pulled = torch.clamp(candidate, low, high) - codes
-        offset = torch.addcmul(offset, weight[:, None], pulled)
+        offset = torch.addcmul(offset, (share + signed_share)[:, None], pulled)
     offset = torch.maximum(torch.minimum(offset, w), -w)
     if not bounded:
         # Signed weights have only ever been seen held in bins, in training too: alone they may run far away.
@@ -150,3 +143,12 @@ def apply_head(
     nothing_left = clipped.amin(dim=1, keepdim=True)
     gain_stops = torch.lerp(gain_stops, gain_stops.mean(dim=1, keepdim=True), nothing_left) * clipped
     return Prediction(offset, gain_stops, upsample(F.softplus(gain_error) + 1e-3, 2))
+
+
+def _candidates(scales: ScaleSpace, prior: Prior) -> Iterator[Tensor]:
+    """What is blended, in the order of the logits; one at a time, because each is as large as the frame."""
+    yield from scales.fine
+    for images, cells in ((scales.coarse, COARSE_CELLS), (scales.gated, GATED_CELLS)):
+        for image, size in zip(images, cells, strict=True):
+            yield upsample(image, size)
+    yield prior.decoded_lsb

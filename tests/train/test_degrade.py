@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from seqhdr.color.encodings import get_encoding
 from seqhdr.errors import UnknownNameError, UsageError
-from seqhdr.media.ycbcr import FULL_BT601, LIMITED_BT601_CUT_DOWN, Lattice, fit_lattice
 from seqhdr.train.codecs import h264, jpeg
 from seqhdr.train.degrade import (
     Degradation,
@@ -461,25 +460,3 @@ def test_h264_comes_back_the_way_that_was_drawn() -> None:
         np.testing.assert_array_equal(found[cut], h264(plain, 20, cut_down=cut))
     # Grey has no chroma to cut down, so only luma loses the half code that rounding down costs on average.
     assert (found[1].astype(float) - found[0]).mean() == pytest.approx(-0.5, abs=0.1)
-
-
-@pytest.mark.parametrize(
-    ("compression", "decoder"),
-    [
-        ({}, None),
-        ({"dither": True}, None),
-        ({"jpeg_quality": 90}, FULL_BT601),
-        ({"h264_crf": 20, "h264_cut_down": True}, LIMITED_BT601_CUT_DOWN),
-        ({"h264_crf": 20}, None),
-    ],
-)
-def test_the_decoder_is_the_one_that_the_codes_betray(compression: dict[str, float], decoder: Lattice | None) -> None:
-    made = degrade(soft_clip(2, stops=1.0), Degradation("srgb", -2.5, **compression))  # type: ignore[arg-type]
-    assert made.decoder == decoder
-    fit = fit_lattice(list(made.codes))
-    if decoder is not None:
-        assert fit.lattice == decoder
-        assert fit.share > 0.9
-    else:
-        # Chroma that was enlarged in fractions has left the lattice, and what was never on it has not come there.
-        assert fit.share < 0.6

@@ -11,6 +11,7 @@ from seqhdr.color.encodings import get_encoding
 from seqhdr.model.head import GAIN_OUTPUTS, HEAD_CHANNELS
 from seqhdr.model.net import ModelConfig, SeqNet
 from seqhdr.model.source import describe_source
+from seqhdr.train import losses
 from seqhdr.train.gains import learn_gains
 
 
@@ -51,3 +52,16 @@ def test_no_other_weight_moves(trained: tuple[SeqNet, SeqNet]) -> None:
     changed = (before["leave.weight"] != after["leave.weight"]).flatten(1).any(1).nonzero().flatten().tolist()
     assert set(changed) <= set(range(HEAD_CHANNELS)[GAIN_OUTPUTS])
     assert len(changed) >= 13
+
+
+def test_the_square_of_gains_is_a_mean_over_clipped_channels() -> None:
+    miss, clipped = torch.zeros(1, 1, 3, 10, 10), torch.zeros(1, 1, 3, 10, 10, dtype=torch.bool)
+    miss[..., 0, :2], clipped[..., 0, :4] = 3.0, True
+    assert float(losses.gain_square(miss, clipped)) == pytest.approx(4.5)
+
+
+def test_one_clipped_channel_among_very_many_counts_less() -> None:
+    miss, clipped = torch.zeros(1, 1, 3, 100, 100), torch.zeros(1, 1, 3, 100, 100, dtype=torch.bool)
+    miss[0, 0, 0, 0, 0], clipped[0, 0, 0, 0, 0] = 3.0, True
+    assert float(losses.gain_square(miss, clipped)) == pytest.approx(9 / 60)
+    assert float(losses.gain_square(0 * miss, 0 * clipped.int() > 0)) == 0

@@ -403,16 +403,3 @@ def test_the_expected_error_that_costs_least_is_the_mean_miss() -> None:
     np.testing.assert_allclose(bound.grad.sum(), 1 / 2 - 1 / 4)
     assert miss.grad is None
     assert float(losses.gain_error(miss, bound, ~clipped).detach()) == 0
-
-
-def test_the_square_of_gains_is_a_mean_over_clipped_channels() -> None:
-    miss, clipped = torch.zeros(1, 1, 3, 10, 10), torch.zeros(1, 1, 3, 10, 10, dtype=torch.bool)
-    miss[..., 0, :2], clipped[..., 0, :4] = 3.0, True
-    assert float(losses.gain_square(miss, clipped)) == pytest.approx(4.5)
-
-
-def test_one_clipped_channel_among_very_many_counts_less() -> None:
-    miss, clipped = torch.zeros(1, 1, 3, 100, 100), torch.zeros(1, 1, 3, 100, 100, dtype=torch.bool)
-    miss[0, 0, 0, 0, 0], clipped[0, 0, 0, 0, 0] = 3.0, True
-    assert float(losses.gain_square(miss, clipped)) == pytest.approx(9 / 60)
-    assert float(losses.gain_square(0 * miss, 0 * clipped.int() > 0)) == 0

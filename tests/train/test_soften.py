@@ -93,4 +93,4 @@ def test_sizes_and_contrasts_are_drawn_from_their_ranges(noisy: Panorama) -> Non
 )
 def test_what_cannot_be_drawn_is_refused(keys: dict[str, object], name: str) -> None:
     with pytest.raises(UsageError, match=f"scene.soft.{name} is .*give"):
-        SoftConfig(**keys)  # type: ignore[arg-type]
+        SoftConfig(**keys)

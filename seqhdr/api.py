@@ -14,12 +14,12 @@ from typing import Any
 from seqhdr.errors import FramesFailedError, SeqhdrError, ShotError
 from seqhdr.media.atomic import whole_file
 from seqhdr.media.shot import Shot, find_shots, output_name
-from seqhdr.model.cards import load_model
+from seqhdr.model.decoder import Decoder
 from seqhdr.model.device import choose_device
 from seqhdr.model.heap import keep_heap_pages
 from seqhdr.model.motion import make_flow
-from seqhdr.model.net import SeqNet
 from seqhdr.pipeline.convert import FrameReport, ShotReport, convert_shot, frames_to_keep
+from seqhdr.pipeline.decoders import load_decoder
 from seqhdr.pipeline.options import RunOptions
 from seqhdr.pipeline.plan import plan_shot
 from seqhdr.pipeline.report import page_path, report_shot
@@ -84,9 +84,10 @@ def run(
     chosen = RunOptions(output=Path(output), **options)
     shots = _find(patterns, chosen)
     device = choose_device(chosen.device)
+    net = load_decoder(chosen.model, device)
+    chosen = _without_memory(chosen) if not net.remembers else chosen
     flow = make_flow(chosen.flow, chosen.flow_weights, device)
     setups = [prepare_shot(shot, chosen, device, flow) for shot in shots]
-    net = load_model(chosen.model, device)
     # All shots before the first is begun: the refusal of the second must not come hours later.
     reports = [_empty_report(setup, chosen, net) for setup in setups]
     summaries: list[Path] = []
@@ -115,7 +116,9 @@ def plan(patterns: str | Path | Sequence[str | Path], *, output: str | Path, **o
     """
     chosen = RunOptions(output=Path(output), **options)
     device = choose_device(chosen.device)
-    flow, net = make_flow(chosen.flow, chosen.flow_weights, device), load_model(chosen.model)
+    net = load_decoder(chosen.model, device)
+    chosen = _without_memory(chosen) if not net.remembers else chosen
+    flow = make_flow(chosen.flow, chosen.flow_weights, device)
     return [plan_shot(prepare_shot(shot, chosen, device, flow), chosen, net) for shot in _find(patterns, chosen)]
 
 
@@ -160,7 +163,12 @@ def _output_pattern(setup: ShotSetup, options: RunOptions) -> str:
     return str(options.output / name.replace(f".{shot.number(shot.frames[0])}.exr", f".{token}.exr"))
 
 
-def _empty_report(setup: ShotSetup, options: RunOptions, net: SeqNet) -> ShotReport:
+def _without_memory(options: RunOptions) -> RunOptions:
+    """Options of a method that looks at one frame at a time: what carries a memory is neither done nor claimed."""
+    return dataclasses.replace(options, flow="off", flow_weights=None, preroll=0)
+
+
+def _empty_report(setup: ShotSetup, options: RunOptions, net: Decoder) -> ShotReport:
     bins, shot = dataclasses.asdict(setup.bins), setup.shot
     kept = frames_to_keep(setup, options, net)
     return ShotReport(shot.pattern, _output_pattern(setup, options), bins, shot.missing, skipped=kept)
@@ -264,7 +272,7 @@ def _raise_failures(reports: Sequence[ShotReport]) -> None:
     raise FramesFailedError(f"{failed[0][1].rstrip('.')}{others}")
 
 
-def _write_summary(setup: ShotSetup, options: RunOptions, net: SeqNet, report: ShotReport) -> Path:
+def _write_summary(setup: ShotSetup, options: RunOptions, net: Decoder, report: ShotReport) -> Path:
     """The JSON beside the frames: bytes repeat for the same run; without any frame nothing is written."""
     first = output_name(setup.shot, options.output_space, setup.shot.frames[0])
     path = options.output / f"{first.rsplit('.', 2)[0]}.json"
@@ -277,7 +285,7 @@ def _write_summary(setup: ShotSetup, options: RunOptions, net: SeqNet, report: S
         "size": [setup.info.width, setup.info.height],
         "bits": setup.info.bits,
         "bins": report.bins,
-        "model": net.config.name,
+        "model": net.name,
         "model_sha256": net.weights_sha256,
         "missing": list(report.missing),
         "skipped": report.skipped,

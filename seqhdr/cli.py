@@ -62,7 +62,7 @@ def run(
     output_space: Annotated[str, typer.Option(help="Encoding of the EXR.")] = "acescct",
     ocio: Ocio = None,
     bins: Annotated[str, typer.Option(help="auto, strict, soft, off, or the half-width in codes.")] = "auto",
-    model: Annotated[str, typer.Option(help="Shipped model, or a .safetensors file.")] = "s",
+    model: Annotated[str, typer.Option(help="Shipped model, a .safetensors file, or classic: no network.")] = "s",
     flow: Annotated[Literal["dis", "raft", "off"], typer.Option(help="Motion between frames.")] = "dis",
     flow_weights: Annotated[
         str | None, typer.Option(help="Of RAFT: a .safetensors or .pth file, or download.", show_default="none")

@@ -131,7 +131,9 @@ def train(
 
 def evaluate(
     data: Annotated[list[Path], typer.Argument(help="Folders of clips, as synth and prepare write them.")],
-    model: Annotated[list[str] | None, typer.Option(help="Shipped name or file; repeatable.", show_default="s")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Shipped name, file, or classic; repeatable.", show_default="s")
+    ] = None,
     flow: Annotated[Literal["dis", "raft", "off", "exact"], typer.Option(help="Motion between frames.")] = "dis",
     flow_weights: Annotated[
         str | None, typer.Option(help="RAFT's weights: a path, or download.", show_default="none")

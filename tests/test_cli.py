@@ -248,7 +248,7 @@ def test_ctrl_c_before_the_first_frame(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(api, "load_model", interrupted)
+    monkeypatch.setattr(api, "load_decoder", interrupted)
     started = time.monotonic()
     ran = seqhdr("run", shoot(range(1, 2)), "-o", tmp_path / "out")
     assert ran.code == 130

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import seqhdr.model.net
+import seqhdr.model.recall
 import seqhdr.model.tiles
 from seqhdr.model.cards import load_model
 from seqhdr.model.net import SeqNet
@@ -190,14 +190,15 @@ def test_no_green_or_purple_around_what_is_clipped_or_at_edges(checks: ModuleTyp
 
 def skies_kept(checks: ModuleType, frame: object) -> dict[str, bool]:
     banded, gains = checks.banded_shares(frame), checks.gain_by_width([frame])
-    least = {"4-16": 6.0, "16-64": 3.0, "64-256": 0.5}
+    # A band of more than half of a frame's height shows no second edge to bend between.
+    least = {"4-16": 10.0, "16-64": 8.0, "64-256": 1.0}
     kept = {width: gain > least[width] for width, gain in gains.items()}
     return kept | {"bands": banded["result"] <= banded["truth"] + 0.01 and banded["identity"] > 0.5}
 
 
 @pytest.mark.parametrize("kind", ["slope", "radial"])
 def test_skies_wider_than_any_training_crop_lose_their_bands(checks: ModuleType, net: SeqNet, kind: str) -> None:
-    for size in ((256, 144), (768, 432)):
+    for size in ((384, 216), (768, 432)):
         (frame,) = checks.predict(net, checks.paint_sky(kind, "srgb", size))
         kept = skies_kept(checks, frame)
         assert len(kept) > 2
@@ -221,8 +222,8 @@ def test_no_motion_makes_a_shot_worse_than_its_single_frames_and_wrong_motion_ha
     assert found["exact"]["whole"] > found["single frame"]["whole"] + TOLERANCE_DB
 
     # A memory that is trusted wherever it comes from:
-    monkeypatch.setattr(seqhdr.model.net, "_VALID_WIDTHS", 1e6)
-    monkeypatch.setattr(seqhdr.model.net, "_AREA_WIDTHS", 1e6)
+    monkeypatch.setattr(seqhdr.model.recall, "_VALID_WIDTHS", 1e6)
+    monkeypatch.setattr(seqhdr.model.recall, "_AREA_WIDTHS", 1e6)
     monkeypatch.setattr(checks, "FLOWS", ("single frame", *WRONG))
     trusting = checks.compare_flows(net, clips)
     assert flows_kept(trusting)["5 px off"] is False, trusting
@@ -237,7 +238,7 @@ def test_a_painted_sky_is_the_same_picture_at_every_size_and_moves_as_it_says(ch
         )
         # 4 pixels across and 1.6 down a frame: after interpolation along the flow the sky before is the sky now.
         before, now = torch.from_numpy(large.degraded.value_lsb).permute(0, 3, 1, 2)
-        warped, inside = seqhdr.model.net.warp(before[None], large.flow_px[1:])
+        warped, inside = seqhdr.model.recall.warp(before[None], large.flow_px[1:])
         assert float(((warped[0] - now) * inside[0]).abs().max()) < 1e-2
         assert float((before - now).abs().max()) > 0.1
         assert abs(small.degraded.codes - small.degraded.value_lsb).max() <= 0.5

@@ -1,10 +1,10 @@
-"""Bring weights of the layout before the gated blurs to the present one: what is new starts at nothing.
+"""Bring weights of the layout before the coarser decode to the present one: what is new starts at nothing.
 
     python tools/grow_model.py before.safetensors -o grown.safetensors
 
-The gated blurs begin as softer copies of what the network made of the plain ones of the same size, all signed weights
-and the age of the memory at zero. Such a network is a start for training, not a result.
-The shipped weights were grown from those of sha256 003aa66a20f7.
+The coarser decode begins as a softer copy of what the network made of its widest blur; its inputs and its signed
+weights at zero. Such a network is a start for training, not a result.
+The shipped weights were grown from those of sha256 e31eb24a4b09.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from seqhdr.model.net import SeqNet
 from seqhdr.model.pyramid import COARSE_CELLS, FINE_WIDTHS, GATED_CELLS
 
 # Of the former layout: input channels up to the blurs' end and in all, and outputs per half-resolution pixel.
-_BLURS_END, _INPUTS, _OUTPUTS = 39, 53, 54
-# Taken off the logits of the copies. Ahead of a softmax, full copies would outvote the rest.
-_SOFTER = 0.7
+_BLURS_END, _INPUTS, _OUTPUTS = 48, 63, 106
+# Taken off the logits of the copy. Ahead of a softmax, a full copy would outvote the rest.
+_SOFTER = 1.0
 
 
 def grow(old: dict[str, Tensor], new: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -36,30 +36,25 @@ def grow(old: dict[str, Tensor], new: dict[str, Tensor]) -> dict[str, Tensor]:
     return {
         **old,
         "enter.weight": _grown_inputs(old["enter.weight"], new["enter.weight"]),
-        "leave.weight": _grown_outputs(old["leave.weight"], new["leave.weight"], softer=0.0),
-        "leave.bias": _grown_outputs(old["leave.bias"], new["leave.bias"], softer=_SOFTER),
+        "leave.weight": _grown_outputs(old["leave.weight"], softer=0.0),
+        "leave.bias": _grown_outputs(old["leave.bias"], softer=_SOFTER),
     }
 
 
 def _grown_inputs(old: Tensor, new: Tensor) -> Tensor:
-    """Gated blurs come after the plain ones, the age of the memory last but one; both unseen."""
-    enter, gated = torch.zeros_like(new), 3 * len(GATED_CELLS)
+    """The coarser decode comes after the blurs, the level at the end; both unseen."""
+    enter = torch.zeros_like(new)
     enter[:, :_BLURS_END] = old[:, :_BLURS_END]
-    enter[:, _BLURS_END + gated : _INPUTS - 1 + gated] = old[:, _BLURS_END : _INPUTS - 1]
-    enter[:, -1] = old[:, -1]
+    enter[:, _BLURS_END + 3 : -1] = old[:, _BLURS_END:]
     return enter
 
 
-def _grown_outputs(old: Tensor, new: Tensor, softer: float) -> Tensor:
-    """Logits of the gated blurs come after those of the plain ones, signed weights at the end, four rows for each."""
-    leave, logits = torch.zeros_like(new), old.split(4)
-    plain = len(FINE_WIDTHS) + len(COARSE_CELLS)
-    # The plain blur of the same cells, or of the smallest.
-    like = [len(FINE_WIDTHS) + COARSE_CELLS.index(max(cells, COARSE_CELLS[0])) for cells in GATED_CELLS]
-    copies = [logits[index] - softer for index in like]
-    kept = torch.cat((*logits[:plain], *copies, old[4 * plain :]))
-    leave[: len(kept)] = kept
-    return leave
+def _grown_outputs(old: Tensor, softer: float) -> Tensor:
+    """Logits and signed weights of the coarser decode come after those of the blurs, four rows for each."""
+    plain = 4 * (len(FINE_WIDTHS) + len(COARSE_CELLS))
+    blurs = plain + 4 * len(GATED_CELLS)
+    copy = old[plain - 4 : plain] - softer
+    return torch.cat((old[:blurs], copy, old[blurs:-4], torch.zeros_like(copy), old[-4:]))
 
 
 def main() -> None:

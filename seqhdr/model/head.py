@@ -1,10 +1,11 @@
 """Blend, then correct: from the network's raw outputs to offsets inside the bins and stops above clip.
 
 Instead of inventing values, the network weighs candidates that are already plausible (blurs of the codes at
-growing scale, over edges and up to edges, and what the previous frame was decoded to), each pulled into the pixel's
-bin first. Their weights may be negative: the difference of two blurs tells which way the picture bends between bands,
-which no mean of blurs can reach. A small residual corrects the blend, and the sum is pulled into the bin once more.
-Everything here runs in float32: bfloat16 has eight bits of mantissa and would put back the bands.
+growing scale, over edges and up to edges, what a smaller frame was decoded to, and what the previous frame was), each
+pulled into the pixel's bin first. Their weights may be negative: the difference of two blurs tells which way the
+picture bends between bands, which no mean of blurs can reach. A small residual corrects the blend, and the sum is
+pulled into the bin once more. Everything here runs in float32: bfloat16 has eight bits of mantissa and would put back
+the bands.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqhdr.model.pyramid import COARSE_CELLS, FINE_WIDTHS, GATED_CELLS, ScaleSpace, upsample
+from seqhdr.model.pyramid import COARSE_CELLS, COARSER, FINE_WIDTHS, GATED_CELLS, ScaleSpace, upsample
+from seqhdr.model.recall import Prior
 
-__all__ = ["GAIN_OUTPUTS", "HEAD_CHANNELS", "Prediction", "Prior", "apply_head", "clipped_channels", "open_share"]
+__all__ = ["GAIN_OUTPUTS", "HEAD_CHANNELS", "STOP_OUTPUTS", "Prediction", "apply_head"]
 
 _BLURS = len(FINE_WIDTHS) + len(COARSE_CELLS) + len(GATED_CELLS)
-_CANDIDATES = _BLURS + 1
+# The blurs, the smaller frame and the memory.
+_CANDIDATES = _BLURS + 2
 # Per half-resolution pixel: four full-resolution pixels with one logit per candidate, three residuals and three gains
 # each; then one expected error of the gains and one gate for the remembered gains; then, for the four pixels again,
 # one signed weight per candidate.
@@ -29,25 +32,10 @@ _SPLIT = [4 * _CANDIDATES, 12, 12, 1, 1, 4 * _CANDIDATES]
 HEAD_CHANNELS = sum(_SPLIT)
 #: Of these, what is about the stops above clip: gains, their expected error, the gate of the remembered ones.
 GAIN_OUTPUTS = slice(sum(_SPLIT[:2]), sum(_SPLIT[:5]))
+#: The stops themselves.
+STOP_OUTPUTS = slice(sum(_SPLIT[:2]), sum(_SPLIT[:3]))
 # A fresh network should start near "no stops above clip".
 _GAIN_SHIFT = -2.0
-
-
-@dataclass(frozen=True)
-class Prior:
-    """What the previous frame was decoded to, warped to this one.
-
-    Attributes:
-        decoded_lsb: (B, 3, H, W) in code units; this frame's code where not valid, so that it pulls nowhere.
-        gain_stops: (B, 3, H, W) in stops above clip; 0 where not valid.
-        valid: (B, 1, H, W) float 0 or 1.
-        age_frames: (B, 1, H, W) how many frames in a row have gone into it; 0 where not valid.
-    """
-
-    decoded_lsb: Tensor
-    gain_stops: Tensor
-    valid: Tensor
-    age_frames: Tensor
 
 
 @dataclass(frozen=True)
@@ -65,49 +53,24 @@ class Prediction:
     gain_error_stops: Tensor
 
 
-def clipped_channels(codes: Tensor, half_width_lsb: Tensor, max_code: float) -> Tensor:
-    """True where a channel's bin reaches the top of the range, c + w ≥ max: open above.
-
-    Args:
-        codes: (B, 3, H, W) float, 0..max_code; whole numbers unless a decoder's rounding was undone.
-        half_width_lsb: (B, 1, 1, 1) in code units.
-        max_code: 2^N - 1.
-    """
-    return codes + half_width_lsb >= max_code
-
-
-def open_share(scales: ScaleSpace, half_width_lsb: Tensor, max_code: float) -> Tensor:
-    """How far a channel counts as clipped: the test of :func:`clipped_channels`, without its hard edge.
-
-    A lossless code is clipped or it is not. With wide bins the test reaches codes that are merely bright, and the
-    noise of compression flips it from pixel to pixel, which would show as specks of highlight in a bright sky. There
-    the share grows from 0 to 1 over the codes within w of the top, read from the blurred codes.
-
-    Args:
-        scales: the codes (B, 3, H, W) and their blurs.
-        half_width_lsb: (B, 1, 1, 1) in code units.
-        max_code: 2^N - 1.
-
-    Returns:
-        (B, 3, H, W), 0 where not clipped; 0 or 1 for w = ½, and wholly soft from w = 1.5.
-    """
-    hard = clipped_channels(scales.full, half_width_lsb, max_code).to(scales.full.dtype)
-    margin = half_width_lsb - 0.5
-    reach = ((scales.fine[-1] + half_width_lsb - max_code) / margin.clamp_min(0.5)).clamp(0, 1)
-    return hard * torch.lerp(torch.ones_like(reach), reach, margin.clamp(0, 1))
-
-
 def apply_head(
-    raw: Tensor, scales: ScaleSpace, prior: Prior, half_width_lsb: Tensor, clipped: Tensor, bounded: bool
+    raw: Tensor,
+    scales: ScaleSpace,
+    coarser_lsb: Tensor,
+    prior: Prior,
+    half_width_lsb: Tensor,
+    clipped: Tensor,
+    bounded: bool,
 ) -> Prediction:
     """Turn the U-Net's output into a prediction.
 
     Args:
         raw: (B, HEAD_CHANNELS, H/2, W/2).
         scales: the codes (B, 3, H, W) and their blurs.
+        coarser_lsb: (B, 3, H/4, W/4) in codes, what the smaller frame was decoded to.
         prior: the warped previous prediction.
         half_width_lsb: (B, 1, 1, 1) in code units.
-        clipped: (B, 3, H, W), 0..1 from :func:`open_share`: what the stops are multiplied by.
+        clipped: (B, 3, H, W), 0..1 from :func:`seqhdr.model.clipping.open_share`: what the stops are multiplied by.
         bounded: pull the sum into ±w; without it the result may leave the bin by the residual.
 
     Returns:
@@ -119,7 +82,7 @@ def apply_head(
 
     # The last entry is "keep the code" with a fixed logit of 0. An invalid memory is never chosen.
     # Split, not sliced: each slice would send a tensor of zeros of the whole size back in training.
-    fresh_logits, remembered = torch.split(F.pixel_shuffle(logits, 2), [_BLURS, 1], dim=1)
+    fresh_logits, remembered = torch.split(F.pixel_shuffle(logits, 2), [_CANDIDATES - 1, 1], dim=1)
     remembered = remembered.masked_fill(prior.valid == 0, -1e4)
     shares = torch.cat((fresh_logits, remembered, torch.zeros_like(remembered)), dim=1).softmax(dim=1).unbind(dim=1)
     more = F.pixel_shuffle(signed, 2).unbind(dim=1)
@@ -127,7 +90,9 @@ def apply_head(
     correction = (w / 2) * F.pixel_shuffle(residual, 2)
     offset = correction if bounded else torch.zeros_like(correction)
     # Where the memory is not valid it is the code itself, so that its signed weight comes to nothing.
-    for candidate, share, signed_share in zip(_candidates(scales, prior), shares[:_CANDIDATES], more, strict=True):
+    for candidate, share, signed_share in zip(
+        _candidates(scales, coarser_lsb, prior), shares[:_CANDIDATES], more, strict=True
+    ):
         pulled = torch.clamp(candidate, low, high) - codes
         offset = torch.addcmul(offset, (share + signed_share)[:, None], pulled)
     offset = torch.maximum(torch.minimum(offset, w), -w)
@@ -145,10 +110,11 @@ def apply_head(
     return Prediction(offset, gain_stops, upsample(F.softplus(gain_error) + 1e-3, 2))
 
 
-def _candidates(scales: ScaleSpace, prior: Prior) -> Iterator[Tensor]:
+def _candidates(scales: ScaleSpace, coarser_lsb: Tensor, prior: Prior) -> Iterator[Tensor]:
     """What is blended, in the order of the logits; one at a time, because each is as large as the frame."""
     yield from scales.fine
     for images, cells in ((scales.coarse, COARSE_CELLS), (scales.gated, GATED_CELLS)):
         for image, size in zip(images, cells, strict=True):
             yield upsample(image, size)
+    yield upsample(coarser_lsb, COARSER)
     yield prior.decoded_lsb

@@ -1,7 +1,8 @@
 """The network: a recurrent U-Net with a Conv-LSTM at its bottleneck and the last prediction as memory.
 
 It sees codes only: differences between a pixel and its surroundings in units of the bin's half-width w, so that
-half a code is as visible to it as a large step, and one set of weights serves every encoding, bit depth and w.
+half a code is as visible to it as a large step, and one set of weights serves every encoding, bit depth and w. The same
+weights decode a smaller frame first, where wide bands are narrow.
 """
 
 from __future__ import annotations
@@ -15,30 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from seqhdr.model.head import HEAD_CHANNELS, Prediction, Prior, apply_head, clipped_channels, open_share
-from seqhdr.model.levelling import level_memory
-from seqhdr.model.motion import warp
-from seqhdr.model.pyramid import COARSE_CELLS, GATED_CELLS, ScaleSpace, scale_space, upsample
+from seqhdr.model.clipping import clipped_channels, open_share
+from seqhdr.model.features import FEATURES, frame_features
+from seqhdr.model.head import HEAD_CHANNELS, Prediction, apply_head
+from seqhdr.model.pyramid import COARSE_CELLS, COARSER, GATED_CELLS, ScaleSpace, scale_space, upsample
+from seqhdr.model.recall import Prior, no_prior, pad_prior, recall, reduce_prior
+from seqhdr.model.source import Source
 
-__all__ = ["WIDTH_LUT_SIZE", "ModelConfig", "SeqNet", "Source", "State"]
+__all__ = ["ModelConfig", "SeqNet", "State"]
 
-#: Entries of :attr:`Source.log_width`, spread evenly over the code range.
-WIDTH_LUT_SIZE = 256
-# A memory that differs from the code by more than this many w does not belong to this pixel.
-_VALID_WIDTHS = 3.0
-# Differences to the surroundings beyond this many w say only "there is an edge".
-_DIFFERENCE_WIDTHS = 4.0
-# A memory that differs from the codes by more than so many w on average over an area, and that by one sign for the
-# most part, is dropped there. On painted slopes, where no pixel alone tells, motion that is 5 px off then costs nothing
-# instead of 0.16 dB (worst clip 0.54 instead of 1.17); on training panoramas it makes no difference; right motion
-# loses 0.01 dB. Measured with tools/check_outputs.py.
-_AREA_SHARE = 0.7
-_AREA_WIDTHS = 0.3
-# Such areas are three cells of this many pixels wide, and what they say holds for the cell in their middle.
-_CELL_PX = 8
-_INPUT_CHANNELS = 12 + 12 + 3 * (1 + len(COARSE_CELLS) + len(GATED_CELLS)) + 3 + 3 + 3 + 3 + 1 + 1 + 1
-# A memory of more frames than this is not counted on.
-_OLDEST_FRAMES = 16
+# A frame whose shorter side, padded, is smaller than this is not decoded at a smaller size first.
+_SMALLEST_PX = 96
 
 
 @dataclass(frozen=True)
@@ -54,23 +42,6 @@ class ModelConfig:
     name: str
     channels: tuple[int, ...]
     blocks: int = 1
-
-
-@dataclass(frozen=True)
-class Source:
-    """What the codes of a clip mean, per clip of a batch.
-
-    Attributes:
-        half_width_lsb: (B,) w, the bin's half-width in code units.
-        log_width: (B, WIDTH_LUT_SIZE) log2 of the width in stops of one code, over the range 0..max_code.
-        max_code: 2^N - 1 for N-bit codes.
-        bounded: whether the output is held in its bins.
-    """
-
-    half_width_lsb: Tensor
-    log_width: Tensor
-    max_code: float = 255.0
-    bounded: bool = True
 
 
 @dataclass(frozen=True)
@@ -130,6 +101,9 @@ class SeqNet(nn.Module):
         config: sizes.
     """
 
+    #: The motion between frames carries its memory.
+    remembers = True
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         if len(config.channels) < 2:
@@ -144,7 +118,7 @@ class SeqNet(nn.Module):
         def stage(channels: int) -> nn.Sequential:
             return nn.Sequential(*(ResidualBlock(channels) for _ in range(config.blocks)))
 
-        self.enter = nn.Conv2d(_INPUT_CHANNELS, widths[0], 3, padding=1)
+        self.enter = nn.Conv2d(FEATURES, widths[0], 3, padding=1)
         self.encoders = nn.ModuleList(stage(c) for c in widths[:-1])
         self.widen = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in itertools.pairwise(widths))
         self.bottleneck = stage(widths[-1])
@@ -156,12 +130,22 @@ class SeqNet(nn.Module):
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
     @property
+    def name(self) -> str:
+        """What users call it."""
+        return self.config.name
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
+
+    @property
     def stride(self) -> int:
         """Frames are padded to multiples of this many pixels."""
         return int(max(2 ** len(self.config.channels), COARSE_CELLS[-1]))
 
     def macs_per_pixel(self) -> float:
-        """Multiply-adds of all convolutions for one pixel of the frame (the fixed blurs not counted)."""
+        """Multiply-adds of all convolutions for one pixel of a large frame, smaller frames with it, blurs without."""
         level = {id(self.enter): 1, id(self.leave): 1, id(self.memory.gates): len(self.config.channels)}
         for index, (encoder, decoder) in enumerate(zip(self.encoders, self.decoders, strict=True), start=1):
             level |= {id(m): index for part in (encoder, decoder) for m in part.modules()}
@@ -169,7 +153,8 @@ class SeqNet(nn.Module):
             level |= {id(widen): index, id(narrow): index}
         level |= {id(m): len(self.config.channels) for m in self.bottleneck.modules()}
         convolutions = (m for m in self.modules() if isinstance(m, nn.Conv2d))
-        return float(sum(m.weight.numel() / 4 ** level[id(m)] for m in convolutions))
+        once = float(sum(m.weight.numel() / 4 ** level[id(m)] for m in convolutions))
+        return once / (1 - 1 / COARSER**2)
 
     def forward(
         self,
@@ -213,43 +198,74 @@ class SeqNet(nn.Module):
         """Decode one frame; arguments as for :meth:`forward` without T."""
         if codes.ndim != 4 or codes.shape[1] != 3:
             raise ValueError(f"codes of shape {tuple(codes.shape)}: expected (B, 3, H, W)")
-        height, width = codes.shape[-2:]
         w = source.half_width_lsb.view(-1, 1, 1, 1)
-        prior = _recall(codes, state, source, flow_px)
+        if state is None or flow_px is None:
+            prior = no_prior(codes)
+        else:
+            prior = recall(codes, state.decoded, flow_px, w, source.max_code)
+        prediction, hidden, cell = self._decode(codes, prior, source, state, recompute)
+        top = torch.full_like(w, source.max_code - 0.5)
+        value = torch.minimum(codes + prediction.offset_lsb, top)
+        decoded = torch.cat((value, prediction.gain_stops, prior.age_frames + 1), dim=1)
+        return prediction, State(hidden, cell, decoded)
+
+    def _decode(
+        self,
+        codes: Tensor,
+        prior: Prior,
+        source: Source,
+        state: State | None,
+        recompute: bool,
+        reduced: bool = False,
+    ) -> tuple[Prediction, Tensor, Tensor]:
+        """The prediction, and what the Conv-LSTM remembers; ``reduced`` says that these codes are averages.
+
+        The Conv-LSTM remembers at full size only: smaller frames have the reduced prior and need no state.
+        """
+        height, width = codes.shape[-2:]
         pad = (0, -width % self.stride, 0, -height % self.stride)
         if any(pad):
-            codes = F.pad(codes, pad, mode="replicate")
-            prior = Prior(
-                F.pad(prior.decoded_lsb, pad, mode="replicate"),
-                F.pad(prior.gain_stops, pad, mode="replicate"),
-                F.pad(prior.valid, pad),
-                F.pad(prior.age_frames, pad),
-            )
+            codes, prior = F.pad(codes, pad, mode="replicate"), pad_prior(prior, pad)
+        w = source.half_width_lsb.view(-1, 1, 1, 1)
         clipped = clipped_channels(codes, w, source.max_code)
         # Blurs and differences of codes need float32 as much as the head does: half a code must survive.
         with torch.autocast(codes.device.type, enabled=False):
             scales = scale_space(codes, w)
-            features = _features(scales, prior, source, clipped)
+        coarser = self._coarser(scales, prior, source, recompute)
+        with torch.autocast(codes.device.type, enabled=False):
+            features = frame_features(scales, coarser, prior, source, clipped, reduced)
 
         def learned() -> tuple[Prediction, Tensor, Tensor]:
             raw, hidden, cell = self._unet(features, state)
             with torch.autocast(codes.device.type, enabled=False):
                 share = open_share(scales, w, source.max_code)
-                return apply_head(raw, scales, prior, w, share, source.bounded), hidden, cell
+                return apply_head(raw, scales, coarser, prior, w, share, source.bounded), hidden, cell
 
         if recompute:
             prediction, hidden, cell = checkpoint(learned, use_reentrant=False, preserve_rng_state=False)
         else:
             prediction, hidden, cell = learned()
-        value = torch.minimum(codes + prediction.offset_lsb, torch.full_like(w, source.max_code - 0.5))
-        decoded = torch.cat((value, prediction.gain_stops, prior.age_frames + 1), dim=1)[..., :height, :width]
         if any(pad):
             prediction = Prediction(
                 prediction.offset_lsb[..., :height, :width],
                 prediction.gain_stops[..., :height, :width],
                 prediction.gain_error_stops[..., :height, :width],
             )
-        return prediction, State(hidden, cell, decoded)
+        return prediction, hidden, cell
+
+    def _coarser(self, scales: ScaleSpace, prior: Prior, source: Source, recompute: bool) -> Tensor:
+        """(B, 3, H/4, W/4) in codes: what the same network makes of the frame averaged over squares.
+
+        Bands too wide for any blur are narrow there, and so on down to small frames. An average of values lies within w
+        of the average of their codes, so that the bins are of one width at all sizes.
+        """
+        # A deep network pads small frames up to its stride: one that came out no smaller would never end.
+        if min(scales.full.shape[-2:]) < max(_SMALLEST_PX, self.stride + 1):
+            return scales.gated[GATED_CELLS.index(COARSER)]
+        with torch.autocast(scales.full.device.type, enabled=False):
+            small = F.avg_pool2d(scales.full, COARSER)
+            before = reduce_prior(prior, small, COARSER)
+        return small + self._decode(small, before, source, None, recompute, reduced=True)[0].offset_lsb
 
     def compile_unet(self, backend: str = "inductor") -> None:
         """Let ``torch.compile`` translate the learned part; the blurs and the head around it stay as they are."""
@@ -271,75 +287,3 @@ class SeqNet(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             raw: Tensor = self.leave(F.silu(x.float()))
         return raw, hidden, cell
-
-
-def _recall(codes: Tensor, state: State | None, source: Source, flow_px: Tensor | None) -> Prior:
-    """Warp the last prediction to this frame, bring it to this frame's level, and say where it can be trusted."""
-    if state is None or flow_px is None:
-        nothing = torch.zeros_like(codes[:, :1])
-        return Prior(codes, torch.zeros_like(codes), nothing, nothing)
-    w = source.half_width_lsb.view(-1, 1, 1, 1)
-    # No gradient through the warp: the Conv-LSTM carries it, and eight-fold interpolation only blurs it.
-    warped, inside = warp(state.decoded.detach(), flow_px)
-    decoded, gain, age = torch.split(warped, [3, 3, 1], dim=1)
-    clipped = clipped_channels(codes, w, source.max_code)
-    decoded = level_memory(decoded, codes, inside & ~clipped, w, source.max_code)
-    difference, reach = decoded - codes, _VALID_WIDTHS * w
-    # A clipped channel is open above, so only a memory below its bin speaks against it.
-    agrees = (difference > -reach) & ((difference < reach) | clipped)
-    # Codes are right on average. A memory that is off by one sign over an area came from a wrong place there, be it by
-    # less than a code; over texture, signs alternate.
-    # What is disbelieved in any case has no say: one lamp would outweigh all around it.
-    apart = torch.where(inside & agrees & ~clipped, difference, 0.0)
-    mean, size = (
-        F.avg_pool2d(image, 3 * _CELL_PX, _CELL_PX, _CELL_PX, ceil_mode=True, count_include_pad=False)
-        for image in (apart, apart.abs())
-    )
-    off = (mean.abs() > torch.maximum(_AREA_WIDTHS * w, _AREA_SHARE * size)).any(1, keepdim=True).to(codes.dtype)
-    drifted = F.interpolate(off, scale_factor=_CELL_PX)[..., : codes.shape[-2], : codes.shape[-1]]
-    valid = (inside & agrees.all(dim=1, keepdim=True)).to(codes.dtype) * (1 - drifted)
-    return Prior(
-        torch.where(valid > 0, decoded, codes),
-        gain.clamp_min(0) * valid,
-        valid,
-        age.clamp(1, _OLDEST_FRAMES) * valid,
-    )
-
-
-def _space_to_depth(image: Tensor) -> Tensor:
-    """(B, C, H, W) → (B, 4C, H/2, W/2), channels-last."""
-    batch, channels, height, width = image.shape
-    blocks = image.reshape(batch, channels, height // 2, 2, width // 2, 2).permute(0, 2, 4, 3, 5, 1)
-    return blocks.reshape(batch, height // 2, width // 2, 4 * channels).permute(0, 3, 1, 2)
-
-
-def _features(scales: ScaleSpace, prior: Prior, source: Source, clipped: Tensor) -> Tensor:
-    """All inputs of the U-Net at half resolution, (B, _INPUT_CHANNELS, H/2, W/2)."""
-    unit = 1 / source.half_width_lsb.view(-1, 1, 1, 1)
-
-    def relative(image: Tensor, centre: Tensor) -> Tensor:
-        # In place: nothing here carries a gradient, and at full resolution every pass over memory counts.
-        return (image - centre).mul_(0.5 * unit).clamp_(-0.5 * _DIFFERENCE_WIDTHS, 0.5 * _DIFFERENCE_WIDTHS)
-
-    half = scales.half
-    level = half / source.max_code
-    entry = (level * (WIDTH_LUT_SIZE - 1)).round().long().clamp(0, WIDTH_LUT_SIZE - 1)
-    log_width = torch.gather(source.log_width, 1, entry.flatten(1)).view_as(level)
-    blurs = [F.avg_pool2d(scales.fine[1], 2)]
-    for images, cells in ((scales.coarse, COARSE_CELLS), (scales.gated, GATED_CELLS)):
-        blurs += [upsample(image, size // 2) for image, size in zip(images, cells, strict=True)]
-    return torch.cat(
-        (
-            _space_to_depth(relative(scales.fine[0], scales.full)),
-            _space_to_depth(relative(prior.decoded_lsb, scales.full)),
-            *(relative(image, half) for image in blurs),
-            level * 2 - 1,
-            log_width * 0.25 + 1,
-            F.avg_pool2d(clipped.to(half.dtype), 2),
-            F.avg_pool2d(prior.gain_stops, 2) * 0.25,
-            F.avg_pool2d(prior.valid, 2),
-            F.avg_pool2d(torch.log2(1 + prior.age_frames) * 0.25, 2),
-            torch.log2(2 * source.half_width_lsb).view(-1, 1, 1, 1).expand(-1, 1, *half.shape[-2:]),
-        ),
-        dim=1,
-    )

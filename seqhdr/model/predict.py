@@ -14,9 +14,10 @@ from torch import Tensor
 from seqhdr.color.encodings import ColorEncoding, get_encoding
 from seqhdr.errors import UsageError
 from seqhdr.media.unround import Unrounding
+from seqhdr.model.decoder import Decoder
 from seqhdr.model.head import Prediction
 from seqhdr.model.motion import FlowEstimator
-from seqhdr.model.net import SeqNet, State
+from seqhdr.model.net import State
 from seqhdr.model.source import describe_source
 from seqhdr.model.tiles import TileGrid, plan_tiles
 
@@ -40,7 +41,7 @@ class Predictor:
     """Streams a shot through the network in memory that does not depend on its length.
 
     Args:
-        net: from :func:`seqhdr.load_model`.
+        net: from :func:`seqhdr.load_model`, or a method without learning.
         input_space: name or encoding of the codes; it tells the network how wide a code is in stops.
         half_width_lsb: w, half the width of a bin in codes; ½ for a lossless source.
         bits: of the source.
@@ -53,7 +54,7 @@ class Predictor:
 
     def __init__(
         self,
-        net: SeqNet,
+        net: Decoder,
         *,
         input_space: str | ColorEncoding = "srgb",
         half_width_lsb: float = 0.5,
@@ -64,9 +65,9 @@ class Predictor:
         unrounding: Unrounding | None = None,
     ) -> None:
         self._net = net
-        self._flow = flow
+        self._flow = flow if net.remembers else None
         self._tile = tile
-        self._device = next(net.parameters()).device
+        self._device = net.device
         self._max_code = 2**bits - 1
         encoding = get_encoding(input_space) if isinstance(input_space, str) else input_space
         self._unrounding, self._half_width_lsb, self._bounded = unrounding, half_width_lsb, bounded

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = [
+    "COARSER",
     "COARSE_CELLS",
     "FINE_WIDTHS",
     "GATED_CELLS",
@@ -25,6 +26,8 @@ FINE_WIDTHS = (3, 5)
 COARSE_CELLS = (4, 8, 16, 32)
 #: Cell sizes of the averages that are also blurred up to edges only.
 GATED_CELLS = (2, 4, 8)
+#: How many times smaller, each way, the frame is that is decoded ahead of a frame.
+COARSER = 4
 # What differs by this many w is another thing and stays out of a gated blur. Measured on training panoramas.
 _GATE_WIDTHS = 3.0
 

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from seqhdr.color.bins import bin_width_stops
 from seqhdr.color.encodings import ColorEncoding
-from seqhdr.model.net import WIDTH_LUT_SIZE, Source
 
-__all__ = ["describe_source", "log_width_table"]
+__all__ = ["WIDTH_LUT_SIZE", "Source", "describe_source", "log_width_table"]
 
+#: Entries of :attr:`Source.log_width`, spread evenly over the code range.
+WIDTH_LUT_SIZE = 256
 # Near black the width of a bin in stops has no bound; beyond these the network need not tell apart.
 _NARROWEST, _WIDEST = -12.0, 2.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the codes of a clip mean, per clip of a batch.
+
+    Attributes:
+        half_width_lsb: (B,) w, the bin's half-width in code units.
+        log_width: (B, WIDTH_LUT_SIZE) log2 of the width in stops of one code, over the range 0..max_code.
+        max_code: 2^N - 1 for N-bit codes.
+        bounded: whether the output is held in its bins.
+    """
+
+    half_width_lsb: Tensor
+    log_width: Tensor
+    max_code: float = 255.0
+    bounded: bool = True
 
 
 def log_width_table(encoding: ColorEncoding, max_code: int) -> Tensor:

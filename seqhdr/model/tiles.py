@@ -17,8 +17,9 @@ OVERLAP_PX = 128
 #: Measured with tools/benchmark.py: peak of the process per pixel held at once, and of everything else.
 BYTES_PER_PIXEL = 1000
 BYTES_FIXED = 600 * 2**20
-# The coarsest cells of the network's blurs (seqhdr.model.pyramid, which imports torch).
-_CELL_PX = 32
+# The coarsest cells of the network's blurs, in a frame of a quarter of the size (seqhdr.model.pyramid, which imports
+# torch).
+_CELL_PX = 4 * 32
 # A tile far smaller than the widest blur would be mostly overlap.
 _SMALLEST_TILE = 2 * OVERLAP_PX
 _DEFAULT_TILE = 1024
@@ -94,7 +95,8 @@ def _spans(length: int, tile: int) -> list[tuple[int, int]]:
     """Cover ``length`` with spans of at most ``tile`` that overlap by at least OVERLAP_PX, evenly spread."""
     if length <= tile:
         return [(0, length)]
-    # Starts on the frame's own cells: tiles and whole frame then average the same pixels. The last is cut short.
+    # Starts on the frame's own cells: tiles and whole frame then average the same pixels, at full and at a quarter of
+    # the size. The last is cut short.
     cells, longest = -(-(length - tile) // _CELL_PX), (tile - OVERLAP_PX) // _CELL_PX
     steps = -(-cells // longest)
     starts = [i * cells // steps * _CELL_PX for i in range(steps + 1)]

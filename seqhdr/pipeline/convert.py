@@ -23,8 +23,8 @@ from seqhdr.media.frames import Frame, read_frame
 from seqhdr.media.shot import Shot, output_name
 from seqhdr.media.threads import WriteBehind, read_ahead
 from seqhdr.media.timecode import parse_fps, timecode_add
+from seqhdr.model.decoder import Decoder
 from seqhdr.model.head import Prediction
-from seqhdr.model.net import SeqNet
 from seqhdr.model.predict import Memory, Predictor
 from seqhdr.pipeline.options import RunOptions
 from seqhdr.pipeline.setup import ShotSetup, bound_of
@@ -82,7 +82,7 @@ def output_path(shot: Shot, options: RunOptions, frame: int) -> Path:
     return options.output / output_name(shot, options.output_space, frame)
 
 
-def frames_to_keep(setup: ShotSetup, options: RunOptions, net: SeqNet) -> list[int]:
+def frames_to_keep(setup: ShotSetup, options: RunOptions, net: Decoder) -> list[int]:
     """The frames that ``skip_existing`` leaves alone: whole, and made with the same settings.
 
     Raises:
@@ -105,7 +105,7 @@ def frames_to_keep(setup: ShotSetup, options: RunOptions, net: SeqNet) -> list[i
 def convert_shot(
     setup: ShotSetup,
     options: RunOptions,
-    net: SeqNet,
+    net: Decoder,
     report: ShotReport,
     on_frame: Callable[[FrameReport], None],
     on_failure: Callable[[int, str], None] = lambda frame, reason: None,
@@ -118,7 +118,7 @@ def convert_shot(
     Args:
         setup: from :func:`~seqhdr.pipeline.setup.prepare_shot`.
         options: the user's wishes.
-        net: the network, on its device.
+        net: what decodes the frames, on its device.
         report: filled while the frames are finished, so that it is right also after an interruption.
         on_frame: called for each finished frame, in order.
         on_failure: called with the number of a frame that cannot be read, and why.
@@ -215,7 +215,7 @@ def _make_folder(folder: Path) -> None:
 class _FrameWriter:
     """Turns predictions into files; knows what all frames of a shot have in common."""
 
-    def __init__(self, setup: ShotSetup, options: RunOptions, net: SeqNet) -> None:
+    def __init__(self, setup: ShotSetup, options: RunOptions, net: Decoder) -> None:
         self._setup, self._options = setup, options
         self._fps = parse_fps(options.fps) if options.fps else setup.info.frames_per_second
         self._first = setup.shot.frames[0]
@@ -223,7 +223,7 @@ class _FrameWriter:
         bins = setup.bins
         self._attributes: dict[str, str | float] = {
             "seqhdr:version": version("seqhdr"),
-            "seqhdr:model": net.config.name,
+            "seqhdr:model": net.name,
             "seqhdr:model_sha256": net.weights_sha256,
             "seqhdr:input_space": setup.source_space.name,
             "seqhdr:output_space": setup.output_space.name,

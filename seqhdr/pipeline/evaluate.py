@@ -16,12 +16,12 @@ from seqhdr.errors import UnknownNameError, UsageError
 from seqhdr.media.compression import estimate_half_width
 from seqhdr.media.threads import read_ahead
 from seqhdr.media.unround import Unrounding, unrounding
-from seqhdr.model.cards import load_model
+from seqhdr.model.decoder import Decoder
 from seqhdr.model.device import choose_device
 from seqhdr.model.head import Prediction
 from seqhdr.model.motion import FlowEstimator, make_flow
-from seqhdr.model.net import SeqNet
 from seqhdr.model.predict import Memory, Predictor
+from seqhdr.pipeline.decoders import load_decoder
 from seqhdr.pipeline.evaluate_flicker import ClipFlicker, ClipMeter, FlickerScore, sum_up
 from seqhdr.quality.strata import StrataScore, Table, worst_scene
 from seqhdr.train.pairs import ClipInfo, PairFrame, find_clips, read_pair
@@ -111,7 +111,7 @@ class _ExactFlow:
 class _Running:
     """One model at work: its scores so far, and the memory of the clip at hand."""
 
-    def __init__(self, model: str | Path, net: SeqNet, flow: FlowEstimator | None, *, single_frame: bool) -> None:
+    def __init__(self, model: str | Path, net: Decoder, flow: FlowEstimator | None, *, single_frame: bool) -> None:
         self._model, self._net, self._flow = Path(model).name, net, flow
         self._single_frame = single_frame
         self._memory: Memory | None = None
@@ -162,7 +162,7 @@ class _Running:
             flicker = sum_up(self._flicker[kind]) if kind in self._flicker else None
             parts.append(InputScore(*kind, len(measured), _count_frames(measured), summed, tables, worst, flicker))
         seconds = self._seconds / max(_count_frames(clips), 1)
-        return ModelScore(self._model, self._net.config.name, self._net.weights_sha256, seconds, tuple(parts))
+        return ModelScore(self._model, self._net.name, self._net.weights_sha256, seconds, tuple(parts))
 
 
 def evaluate(
@@ -181,7 +181,7 @@ def evaluate(
 
     Args:
         folders: with clips somewhere below, as ``synth`` and ``prepare`` write them; a clip found twice counts once.
-        models: shipped names or paths of weights.
+        models: shipped names, paths of weights, or ``classic``.
         flow: where the motion comes from; ``exact`` reads it from the clips, the others estimate it.
         flow_weights: of RAFT, a path or ``download``; None for the others.
         limit: of each kind of input (encoding, lossless or compressed) at most this many clips, spread evenly over
@@ -208,7 +208,7 @@ def evaluate(
     if not folders or not models:
         raise UsageError("nothing to measure: give at least one folder of clips and one model")
     target = choose_device(device)
-    nets = [load_model(model, target) for model in models]
+    nets = [load_decoder(model, target) for model in models]
     clips = _choose_clips(folders, limit)
     exact = _ExactFlow() if flow == "exact" else None
     if exact:

@@ -32,7 +32,7 @@ class RunOptions:
         output_space: encoding of the EXR.
         ocio: path of an OCIO config; None takes ``$OCIO``, else the built-in ACES config.
         bins: ``auto``, ``strict``, ``soft``, ``off``, or w in codes.
-        model: a shipped model's name, or the path of a weights file.
+        model: a shipped model's name, the path of a weights file, or ``classic``, which needs none.
         flow: ``dis``, ``raft`` or ``off``.
         flow_weights: of RAFT, the path of a file or ``download``; None for the others.
         cuts: ``auto``, ``off``, or the frames that start a new shot, ``1010,1055``.

@@ -10,7 +10,7 @@ from seqhdr.errors import FrameError
 from seqhdr.media.cuts import parse_cuts
 from seqhdr.media.frames import read_frame
 from seqhdr.media.shot import output_name
-from seqhdr.model.net import SeqNet
+from seqhdr.model.decoder import Decoder
 from seqhdr.model.tiles import BYTES_FIXED, BYTES_PER_PIXEL, plan_tiles
 from seqhdr.pipeline.convert import output_path
 from seqhdr.pipeline.options import RunOptions
@@ -19,13 +19,13 @@ from seqhdr.pipeline.setup import ShotSetup
 __all__ = ["plan_shot"]
 
 
-def plan_shot(setup: ShotSetup, options: RunOptions, net: SeqNet) -> dict[str, Any]:
+def plan_shot(setup: ShotSetup, options: RunOptions, net: Decoder) -> dict[str, Any]:
     """Describe a run of one shot.
 
     Args:
         setup: from :func:`~seqhdr.pipeline.setup.prepare_shot`.
         options: the user's wishes.
-        net: the network.
+        net: what decodes the frames.
 
     Returns:
         JSON-able: frames, gaps, unreadable frames and why, cuts, existing output, tiles, bins, and expected
@@ -56,7 +56,7 @@ def plan_shot(setup: ShotSetup, options: RunOptions, net: SeqNet) -> dict[str, A
         "size": [info.width, info.height],
         "bits": info.bits,
         "bins": dataclasses.asdict(setup.bins),
-        "model": net.config.name,
+        "model": net.name,
         "tiles": len(grid.tiles),
         "tile_px": setup.tile,
         "memory_bytes": int(BYTES_FIXED + BYTES_PER_PIXEL * largest + held),

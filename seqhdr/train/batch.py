@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seqhdr.model.net import Source
+from seqhdr.model.source import Source
 
 __all__ = ["ClipBatch", "stack_clips"]
 

@@ -15,8 +15,7 @@ def learn_gains(net: SeqNet) -> None:
     """Let gradients reach the outputs for gains, their error and their memory, and no other weight of the network.
 
     What the network says below the clip stays as it is, bit for bit, in a frame without memory and if the optimizer has
-    no weight decay; later frames also see the stops that are remembered. Steps take a fraction of the time, since
-    nothing goes back beyond the last layer.
+    no weight decay; later frames also see the stops that are remembered.
     """
     net.requires_grad_(False)
     for parameter in (net.leave.weight, net.leave.bias):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from seqhdr.media.compression import HalfWidthEstimate, estimate_half_width
+from seqhdr.media.ycbcr import LATTICES, LatticeFit
 from seqhdr.train.codecs import h264 as train_h264
 
 H, W = 288, 512
@@ -226,6 +227,11 @@ def test_the_reason_is_one_sentence_with_the_number(shot: list[Image]) -> None:
 def test_frames_of_another_shape_are_a_bug(frames: list[Image]) -> None:
     with pytest.raises(ValueError, match="at least one frame"):
         estimate_half_width(frames)
+
+
+@pytest.mark.parametrize(("excess", "sigma", "found"), [(0.1, 3.6, True), (0.1, 3.4, False), (0.07, 9.0, False)])
+def test_few_chromas_and_small_excesses_prove_nothing(excess: float, sigma: float, found: bool) -> None:
+    assert LatticeFit(LATTICES[0], 0.3 + excess, 0.3, 200, sigma).found == found
 
 
 def test_a_sky_of_few_colours_decoded_in_fractions_shows_its_past() -> None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqhdr.color.encodings import get_encoding
-from seqhdr.model.net import ModelConfig, SeqNet, Source
-from seqhdr.model.source import describe_source
+from seqhdr.model.net import ModelConfig, SeqNet
+from seqhdr.model.source import Source, describe_source
 
 Painter = Callable[..., NDArray[np.uint8]]
 

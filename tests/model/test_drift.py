@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqhdr.model.net import Source, State, _recall
+from seqhdr.model.recall import recall
+from seqhdr.model.source import Source
 
 
-def remembered(decoded: Tensor) -> State:
-    return State(torch.zeros(0), torch.zeros(0), torch.cat((decoded, 0 * decoded, 1 + 0 * decoded[:, :1]), dim=1))
+def remembered(decoded: Tensor) -> Tensor:
+    return torch.cat((decoded, 0 * decoded, 1 + 0 * decoded[:, :1]), dim=1)
 
 
 def slope(shift_px: float = 0.0) -> Tensor:
@@ -18,9 +19,14 @@ def slope(shift_px: float = 0.0) -> Tensor:
     return (100 + 0.05 * (torch.arange(160.0) + shift_px)).expand(1, 3, 96, 160).contiguous()
 
 
+def believed(codes: Tensor, before: Tensor, source: Source, flow_px: Tensor) -> Tensor:
+    w = source.half_width_lsb.view(-1, 1, 1, 1)
+    return recall(codes, remembered(before), flow_px, w, source.max_code).valid
+
+
 def trusted(source: Source, before: Tensor, codes: Tensor) -> Tensor:
     still = torch.zeros(1, 2, *codes.shape[-2:])
-    return _recall(codes, remembered(before), source, still).valid
+    return believed(codes, before, source, still)
 
 
 def test_the_right_memory_of_a_slope_is_kept(source: Source) -> None:
@@ -84,6 +90,18 @@ def test_one_lamp_and_the_border_do_not_outvote_their_surroundings(source: Sourc
     codes[..., :3] += 20  # comes in from outside, by a pan of 3 pixels
     flow_px = torch.zeros(1, 2, 96, 160)
     flow_px[:, 0] = -3.0
-    valid = _recall(codes, remembered(slope(3.0)), source, flow_px).valid
+    valid = believed(codes, slope(3.0), source, flow_px)
     assert not valid[..., :3].any()
     assert valid[..., 3:].all()
+
+
+def test_what_comes_in_from_outside_does_not_vote(source: Source) -> None:
+    """A pan of 8 pixels brings in what the repeated border misses by 1.2, which no pixel alone would tell."""
+    codes = slope()
+    before = slope(8.0)
+    codes[..., :8] = before[..., :1] + 1.2
+    flow_px = torch.zeros(1, 2, 96, 160)
+    flow_px[:, 0] = -8.0
+    valid = believed(codes, before, source, flow_px)
+    assert not valid[..., :8].any()
+    assert valid[..., 8:].all()

@@ -18,9 +18,10 @@ from seqhdr.model.net import ModelConfig, SeqNet
 
 TOOL = Path(__file__).parents[2] / "tools" / "grow_model.py"
 CONFIG = ModelConfig("small", (4, 6))
-# Of the former layout: 24 differences of single pixels, 5 blurs of 3 channels, 13 of level, width of a code, clipping,
-# gains and validity, w; and 6 blurs and the memory to choose from for each of four pixels, then 26 outputs.
-INPUTS, OUTPUTS = 24 + 15 + 13 + 1, 4 * 7 + 26
+# Of the former layout: 24 differences of single pixels, 8 blurs of 3 channels, 13 of level, width of a code, clipping,
+# gains and validity, age, w; and 9 blurs and the memory to choose from for each of four pixels, 26 outputs, and the
+# signed weights of the same ten.
+INPUTS, OUTPUTS = 24 + 24 + 13 + 2, 4 * 10 + 26 + 4 * 10
 
 Call = Callable[..., None]
 Capture = pytest.CaptureFixture[str]
@@ -75,9 +76,9 @@ def test_the_network_sees_what_it_saw_and_is_blind_to_what_is_new(
 ) -> None:
     weight = tool.grow(former, fresh)["enter.weight"]
     seen = torch.randn(1, INPUTS, 6, 6, generator=torch.Generator().manual_seed(3))
-    gated, age = 100 * torch.ones(1, 9, 6, 6), 100 * torch.ones(1, 1, 6, 6)
-    # Single pixels and plain blurs, gated blurs, what says where and how bright, the age, w.
-    present = torch.cat((seen[:, :39], gated, seen[:, 39:52], age, seen[:, 52:]), dim=1)
+    coarser, level = 100 * torch.ones(1, 3, 6, 6), 100 * torch.ones(1, 1, 6, 6)
+    # Single pixels and blurs, the smaller frame, what says where and how bright, age, w, the level.
+    present = torch.cat((seen[:, :48], coarser, seen[:, 48:], level), dim=1)
     torch.testing.assert_close(F.conv2d(present, weight), F.conv2d(seen, former["enter.weight"]))
 
 
@@ -85,15 +86,14 @@ def test_the_network_says_what_it_said_and_more_softly_of_what_is_new(
     tool: ModuleType, former: dict[str, Tensor], fresh: dict[str, Tensor]
 ) -> None:
     grown = tool.grow(former, fresh)
-    last = torch.randn(1, 4, 6, 6, generator=torch.Generator().manual_seed(4))
-    was = F.conv2d(last, former["leave.weight"], former["leave.bias"], padding="same")
-    now = F.conv2d(last, grown["leave.weight"], grown["leave.bias"], padding="same")
-    blurs, gated, memory, rest, signed = torch.split(now, [24, 12, 4, 26, 40], dim=1)
-    torch.testing.assert_close(torch.cat((blurs, memory, rest), dim=1), was)
-    # Gated over cells of 2, 4 and 8: like the plain blurs over 4, 4 and 8, the third and fourth.
-    like = torch.cat((was[:, 8:12], was[:, 8:12], was[:, 12:16]), dim=1)
-    torch.testing.assert_close(gated, like - 0.7)
-    assert not signed.any()
+    features = torch.randn(1, 4, 6, 6, generator=torch.Generator().manual_seed(4))
+    was = F.conv2d(features, former["leave.weight"], former["leave.bias"], padding="same")
+    now = F.conv2d(features, grown["leave.weight"], grown["leave.bias"], padding="same")
+    blurs, coarser, memory, rest, signed, new, last = torch.split(now, [36, 4, 4, 26, 36, 4, 4], dim=1)
+    torch.testing.assert_close(torch.cat((blurs, memory, rest, signed, last), dim=1), was)
+    # The smaller frame begins like the blur over cells of 32, the sixth.
+    torch.testing.assert_close(coarser, was[:, 20:24] - 1)
+    assert not new.any()
 
 
 def test_a_file_is_grown_and_says_what_it_came_from(

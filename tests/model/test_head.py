@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from seqhdr.model.head import HEAD_CHANNELS, Prediction, Prior, apply_head, clipped_channels, open_share
-from seqhdr.model.pyramid import COARSE_CELLS, GATED_CELLS, ScaleSpace, scale_space, upsample
+from seqhdr.model.clipping import clipped_channels, open_share
+from seqhdr.model.head import HEAD_CHANNELS, Prediction, apply_head
+from seqhdr.model.pyramid import COARSE_CELLS, COARSER, GATED_CELLS, ScaleSpace, scale_space, upsample
+from seqhdr.model.recall import Prior
 
-BLURS = 9
+BLURS = 10  # with the smaller frame, which is enlarged like one
 MEMORY = BLURS  # the index of the candidate that is remembered
 RESIDUAL = slice(4 * (BLURS + 1), 4 * (BLURS + 1) + 12)
 GAIN = slice(RESIDUAL.stop, RESIDUAL.stop + 12)
@@ -19,12 +21,15 @@ ERROR, GATE = GAIN.stop, GAIN.stop + 1
 SIGNED = slice(GATE + 1, GATE + 1 + 4 * (BLURS + 1))
 
 
+Parts = tuple[ScaleSpace, Tensor, Prior, Tensor]
+
+
 def half_width(w: float) -> Tensor:
     return torch.tensor([w]).view(1, 1, 1, 1)
 
 
-def scene(seed: int, w: float, spread: float = 1.0) -> tuple[ScaleSpace, Prior, Tensor]:
-    """Codes with gradients, noise and clipped places, a memory near them, and which channels are clipped."""
+def scene(seed: int, w: float, spread: float = 1.0) -> Parts:
+    """Codes with gradients, noise and clipped places, a smaller frame and a memory near them, and what is clipped."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.arange(64.0).expand(1, 3, 64, 64)
     codes = x * 4 + 8 * torch.randn(1, 3, 64, 64, generator=generator)
@@ -33,20 +38,22 @@ def scene(seed: int, w: float, spread: float = 1.0) -> tuple[ScaleSpace, Prior, 
     gain = 4 * torch.rand(1, 3, 64, 64, generator=generator)
     valid = (torch.rand(1, 1, 64, 64, generator=generator) < 0.6).float()
     prior = Prior(torch.where(valid > 0, decoded, codes), gain * valid, valid, 3 * valid)
-    return scale_space(codes, half_width(w)), prior, clipped_channels(codes, half_width(w), 255)
+    coarser = torch.nn.functional.avg_pool2d(codes, COARSER)
+    coarser = coarser + spread * torch.randn(coarser.shape, generator=generator)
+    return scale_space(codes, half_width(w)), coarser, prior, clipped_channels(codes, half_width(w), 255)
 
 
-def candidates(parts: tuple[ScaleSpace, Prior, Tensor]) -> list[Tensor]:
+def candidates(parts: Parts) -> list[Tensor]:
     """All that is blended, in the order of the layout, at full resolution."""
-    scales, prior, _ = parts
+    scales, coarser, prior, _ = parts
     coarse = [upsample(image, cells) for image, cells in zip(scales.coarse, COARSE_CELLS, strict=True)]
     gated = [upsample(image, cells) for image, cells in zip(scales.gated, GATED_CELLS, strict=True)]
-    return [*scales.fine, *coarse, *gated, prior.decoded_lsb]
+    return [*scales.fine, *coarse, *gated, upsample(coarser, COARSER), prior.decoded_lsb]
 
 
-def head(raw: Tensor, parts: tuple[ScaleSpace, Prior, Tensor], w: float, bounded: bool = True) -> Prediction:
-    scales, prior, clipped = parts
-    return apply_head(raw, scales, prior, half_width(w), clipped.float(), bounded)
+def head(raw: Tensor, parts: Parts, w: float, bounded: bool = True) -> Prediction:
+    scales, coarser, prior, clipped = parts
+    return apply_head(raw, scales, coarser, prior, half_width(w), clipped.float(), bounded)
 
 
 def empty() -> Tensor:
@@ -85,7 +92,7 @@ def test_the_result_is_always_in_its_bin(seed: int, w: float, loudness: float, s
     result = head(raw, parts, w)
     assert result.offset_lsb.abs().max() <= w
     assert result.gain_stops.min() >= 0
-    assert not result.gain_stops[~parts[2]].any()
+    assert not result.gain_stops[~parts[3]].any()
     assert result.gain_error_stops.min() > 0
     for tensor in (result.offset_lsb, result.gain_stops, result.gain_error_stops):
         assert torch.isfinite(tensor).all()
@@ -104,19 +111,19 @@ def test_a_chosen_blur_comes_out_pulled_into_the_bin(index: int, w: float) -> No
 
 def test_a_chosen_memory_comes_out_where_it_is_valid() -> None:
     parts = scene(2, 0.5)
-    scales, prior, _ = parts
+    scales, _, prior, _ = parts
     wanted = (prior.decoded_lsb - scales.full).clamp(-0.5, 0.5) * prior.valid
     torch.testing.assert_close(head(choose(MEMORY), parts, 0.5).offset_lsb, wanted, atol=1e-4, rtol=0)
 
 
 def test_an_invalid_memory_changes_nothing() -> None:
-    scales, prior, clipped = scene(3, 0.5)
+    scales, coarser, prior, clipped = scene(3, 0.5)
     raw = torch.randn(1, HEAD_CHANNELS, 32, 32, generator=torch.Generator().manual_seed(0))
     nowhere = torch.zeros_like(prior.valid)
-    one = head(raw, (scales, Prior(scales.full, prior.gain_stops, nowhere, nowhere), clipped), 0.5)
+    one = head(raw, (scales, coarser, Prior(scales.full, prior.gain_stops, nowhere, nowhere), clipped), 0.5)
     raw[:, 4 * MEMORY : 4 * MEMORY + 4] += 7
     raw[:, SIGNED][:, 4 * MEMORY :] += 7
-    two = head(raw, (scales, Prior(scales.full, prior.gain_stops + 9, nowhere, nowhere), clipped), 0.5)
+    two = head(raw, (scales, coarser, Prior(scales.full, prior.gain_stops + 9, nowhere, nowhere), clipped), 0.5)
     assert torch.equal(one.offset_lsb, two.offset_lsb)
     assert torch.equal(one.gain_stops, two.gain_stops)
     assert one.offset_lsb.std() > 0.1
@@ -202,7 +209,7 @@ def test_remembered_gains_are_kept_only_where_they_are_valid() -> None:
     raw = empty()
     raw[:, GATE] = 200
     scales = scale_space(codes, half_width(0.5))
-    gain = head(raw, (scales, prior, torch.ones(1, 3, 64, 64, dtype=torch.bool)), 0.5).gain_stops
+    gain = head(raw, (scales, scales.coarse[0], prior, torch.ones(1, 3, 64, 64, dtype=torch.bool)), 0.5).gain_stops
     torch.testing.assert_close(gain[..., :32], torch.full((1, 3, 64, 32), 3.0))
     fresh = torch.nn.functional.softplus(torch.tensor(-2.0))
     torch.testing.assert_close(gain[..., 32:], fresh.expand(1, 3, 64, 32))
@@ -238,7 +245,7 @@ def test_where_all_channels_are_clipped_they_rise_alike() -> None:
     nothing = Prior(codes, torch.zeros_like(codes), nowhere, nowhere)
     raw = empty()
     raw[:, GAIN.start : GAIN.start + 4] = 3.0  # the network wants more of red
-    result = apply_head(raw, scales, nothing, half_width(0.5), (codes == 255).float(), True)
+    result = apply_head(raw, scales, scales.coarse[0], nothing, half_width(0.5), (codes == 255).float(), True)
     red, green, blue = result.gain_stops[0]
     torch.testing.assert_close(red[:, 32:], green[:, 32:])
     torch.testing.assert_close(red[:, 32:], blue[:, 32:])

@@ -7,8 +7,7 @@ import torch
 
 from seqhdr.color.bins import bin_width_stops
 from seqhdr.color.encodings import get_encoding
-from seqhdr.model.net import WIDTH_LUT_SIZE
-from seqhdr.model.source import describe_source, log_width_table
+from seqhdr.model.source import WIDTH_LUT_SIZE, describe_source, log_width_table
 
 
 @pytest.mark.parametrize("name", ["srgb", "acescct", "logc3", "rec709", "lin_rec709"])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqhdr.errors import UsageError
-from seqhdr.model.pyramid import COARSE_CELLS
+from seqhdr.model.pyramid import COARSE_CELLS, COARSER
 from seqhdr.model.tiles import BYTES_FIXED, BYTES_PER_PIXEL, OVERLAP_PX, Tile, automatic_tile, plan_tiles
 
 SMALLEST = 2 * OVERLAP_PX
@@ -31,7 +31,7 @@ def test_tiles_lie_in_the_frame_and_overlap(height: int, width: int, tile: int) 
             assert 0 <= start < stop <= length
             assert stop - start <= tile
             # On the cells of the widest blur, so that tile and frame average the same pixels.
-            assert start % COARSE_CELLS[-1] == 0
+            assert start % (COARSER * COARSE_CELLS[-1]) == 0
         for (before, end), (start, after) in itertools.pairwise(axis):
             assert before < start
             assert end < after

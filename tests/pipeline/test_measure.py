@@ -1,4 +1,4 @@
-"""A shot measured from its files: what flicker, jitter, bins and banding read when their truth is known."""
+"""A shot measured from its files: its own source, other sequences beside it, a truth, and long shots."""
 
 from __future__ import annotations
 
@@ -7,56 +7,17 @@ import math
 import tracemalloc
 import weakref
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from seqhdr.errors import FrameError, ShotError, UsageError
+from seqhdr.errors import FrameError, ShotError
 from seqhdr.pipeline import measure
-from seqhdr.pipeline.footage import Footage, open_footage
 from seqhdr.pipeline.material import Material
-from seqhdr.pipeline.measure import Measured, measure_shot
-from seqhdr.quality.lattice import make_lattice
 from tests.conftest import picture
-from tests.pipeline.report_shots import (
-    ONE_PERCENT_STOPS,
-    Array,
-    hills,
-    source_values,
-    srgb_codes,
-    srgb_light,
-    write_codes,
-    write_exrs,
-)
-
-
-def opened(pattern: str | None, space: str | None = None) -> Footage | None:
-    return None if pattern is None else open_footage(pattern, space=space, option="--output-space")
-
-
-def measured(
-    pattern: str,
-    source: str | None = None,
-    truth: str | None = None,
-    *,
-    space: str | None = None,
-    half_width_lsb: float = 0.5,
-    cuts: str = "auto",
-    stride: int | None = None,
-    on_frame: Any = lambda done, of: None,
-) -> Measured:
-    result = opened(pattern, space)
-    assert result is not None
-    lattice = make_lattice(result.height, result.width, stride)
-    material = Material(result, opened(source), opened(truth), half_width_lsb, cuts, lattice)
-    return measure_shot(material, on_frame)
-
-
-def column(found: Measured, key: str) -> list[Any]:
-    return [row[key] for row in found.rows]
-
+from tests.pipeline.measured_shots import column, measured, panning
+from tests.pipeline.report_shots import Array, hills, source_values, srgb_codes, write_codes, write_exrs
 
 # --- identity -------------------------------------------------------------------------------------------------
 
@@ -84,223 +45,6 @@ def test_the_sources_own_codes_are_as_steady_and_as_banded_as_the_source(tmp_pat
     assert column(found, "inside_share") == column(found, "exact_share") == [1.0] * 4
     assert found.audit is not None
     assert (found.audit.frames, found.audit.worst_lsb) == (4, pytest.approx(0, abs=1e-4))
-
-
-# --- flicker and jitter of known size, through the optical flow -------------------------------------------------
-
-
-def panning(speed_px: float, frame: int) -> Array:
-    return hills(shift_px=speed_px * (frame - 1))
-
-
-def steady(tmp_path: Path, kind: str, speed_px: float, frames: range) -> dict[str, str]:
-    """The same scene without flicker, as a source or as a truth."""
-    if kind == "source":
-        codes = write_codes(tmp_path, frames, lambda n: srgb_codes(panning(speed_px, n), 16), bits=16)
-        return {"source": codes}
-    return {"truth": write_exrs(tmp_path, frames, lambda n: panning(speed_px, n), name="truth_")}
-
-
-@pytest.mark.parametrize("kind", ["source", "truth"])
-@pytest.mark.parametrize("speed_px", [0.0, 1.3])
-def test_an_alternation_by_one_percent_reads_as_one_percent(kind: str, speed_px: float, tmp_path: Path) -> None:
-    frames = range(1, 5)
-    beside = steady(tmp_path, kind, speed_px, frames)
-    pattern = write_exrs(tmp_path, frames, lambda n: panning(speed_px, n) * np.float32(1.01 if n % 2 else 1))
-    found = measured(pattern, **beside)
-    for row in found.rows[1:-1]:
-        assert row["jitter_stops"] == pytest.approx(ONE_PERCENT_STOPS, rel=0.05)
-        assert row[f"{kind}_jitter_stops"] < 0.0005
-        assert row["excess_jitter_stops"] == row["jitter_stops"] - row[f"{kind}_jitter_stops"]
-    assert column(found, "jitter_stops")[:: len(frames) - 1] == [None, None]
-    for row in found.rows[1:]:
-        assert row["flicker_stops"] == pytest.approx(ONE_PERCENT_STOPS, rel=0.05)
-        sign = 1 if row["frame"] % 2 else -1
-        assert row["exposure_stops"] == pytest.approx(sign * ONE_PERCENT_STOPS, rel=0.05)
-        assert row["counted_share"] > 0.9
-
-
-def test_alone_an_alternation_under_a_pan_reads_the_same(tmp_path: Path) -> None:
-    pattern = write_exrs(tmp_path, range(1, 5), lambda n: panning(1.3, n) * np.float32(1.01 if n % 2 else 1))
-    found = measured(pattern)
-    assert column(found, "jitter_stops")[1:-1] == [pytest.approx(ONE_PERCENT_STOPS, rel=0.05)] * 2
-    assert column(found, "excess_jitter_stops") == column(found, "excess_flicker_stops") == [None] * 4
-
-
-def test_where_nothing_changes_nothing_flickers(tmp_path: Path) -> None:
-    pattern = write_exrs(tmp_path, range(1, 10), lambda n: hills((48, 32)))
-    found = measured(pattern)
-    assert max(column(found, "flicker_stops")[1:]) < 1e-5
-    assert max(column(found, "jitter_stops")[1:-1]) < 1e-5
-    assert found.std is not None
-    assert found.std.by_name["result"].static_std_stops < 1e-5
-
-
-def test_a_fade_is_no_jitter(tmp_path: Path) -> None:
-    pattern = write_exrs(tmp_path, range(1, 5), lambda n: panning(1.3, n) * np.float32(0.95**n))
-    found = measured(pattern)
-    assert max(column(found, "jitter_stops")[1:-1]) < 0.0005
-    assert column(found, "exposure_stops")[1:] == [pytest.approx(math.log2(0.95), rel=0.02)] * 3
-
-
-def test_one_brighter_frame_shows_where_it_comes_and_where_it_goes(tmp_path: Path) -> None:
-    frames = range(3, 8)
-    beside = steady(tmp_path, "truth", 1.3, frames)
-    pattern = write_exrs(tmp_path, frames, lambda n: panning(1.3, n) * np.float32(1.03 if n == 5 else 1))
-    found = measured(pattern, **beside)
-    flickering = {row["frame"] for row in found.rows if (row["excess_flicker_stops"] or 0) > 0.001}
-    assert flickering == {5, 6}
-    jitters = {row["frame"]: row["excess_jitter_stops"] for row in found.rows[1:-1]}
-    assert jitters[5] == max(jitters.values()) == pytest.approx(math.log2(1.03), rel=0.05)
-    assert [jitters[4], jitters[6]] == [pytest.approx(math.log2(1.03) / 2, rel=0.05)] * 2
-    assert {5, 6} <= set(found.heats)
-
-
-# --- cuts and gaps -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["codes", "light"])
-@pytest.mark.parametrize(("cuts", "found_cuts"), [("auto", [4]), ("off", []), ("3, 4", [3, 4]), ("1", [])])
-def test_across_a_cut_nothing_is_compared(kind: str, cuts: str, found_cuts: list[int], tmp_path: Path) -> None:
-    size = (96, 64)
-    frames = range(1, 7)
-    if kind == "codes":
-        pattern = write_codes(tmp_path, frames, lambda n: picture(n, size=size, look=int(n >= 4)))
-    else:
-        pattern = write_exrs(tmp_path, frames, lambda n: srgb_light(picture(n, size=size, look=int(n >= 4))))
-    found = measured(pattern, cuts=cuts)
-    assert found.cuts == found_cuts
-    starts = [1, *found_cuts]
-    for row in found.rows:
-        assert row["starts_segment"] is (row["frame"] in starts)
-        assert (row["flicker_stops"] is None) is (row["frame"] in starts)
-    if 4 in starts:
-        assert max(row["flicker_stops"] or 0 for row in found.rows) < 0.02
-    else:
-        assert found.rows[3]["flicker_stops"] > 0.1
-    ends = {n - 1 for n in starts} | {6}
-    assert [row["frame"] for row in found.rows if row["jitter_stops"] is None] == sorted({*starts, *ends} - {0})
-
-
-def test_across_a_gap_nothing_is_compared_and_it_is_no_cut(tmp_path: Path) -> None:
-    pattern = write_codes(tmp_path, [1, 2, 3, 6, 7], lambda n: picture(n))
-    found = measured(pattern)
-    assert column(found, "frame") == [1, 2, 3, 6, 7]
-    assert column(found, "starts_segment") == [True, False, False, True, False]
-    assert [row["frame"] for row in found.rows if row["flicker_stops"] is None] == [1, 6]
-    assert found.cuts == []
-
-
-def test_cuts_outside_the_shot_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--cuts names frames that are not in the sequence: 9"):
-        measured(write_codes(tmp_path, range(1, 3), picture), cuts="9")
-
-
-# --- what is no number, what is clipped ----------------------------------------------------------------------------
-
-
-def test_nan_and_infinity_are_counted_and_left_out(tmp_path: Path) -> None:
-    frames = range(1, 5)
-    clean = write_exrs(tmp_path, frames, lambda n: hills((64, 48)), name="clean_")
-
-    def holed(frame: int) -> Array:
-        pixels = hills((64, 48))
-        if frame == 3:
-            pixels[20:24, 30:34] = [np.nan, np.inf, -np.inf]
-            pixels[0, 0, 1] = np.nan
-        return pixels
-
-    found = measured(write_exrs(tmp_path, frames, holed), truth=clean)
-    assert column(found, "nonfinite") == [0, 0, 49, 0]
-    assert [(r.nan_count, r.inf_count) for r in found.ranges] == [(0, 0), (0, 0), (17, 32), (0, 0)]
-    assert max(column(found, "flicker_stops")[1:]) < 1e-5
-    whole, before, after = (found.rows[i]["counted_share"] for i in (1, 2, 3))
-    assert before == pytest.approx(whole - 17 / (64 * 48), abs=1e-6)
-    # Bicubic interpolation reads 4x4 pixels of the frame before: more is left out after than in the frame itself.
-    assert after < before
-    assert np.isnan(found.heats[3][20:24, 30:34]).all()
-    assert found.ranges[2].maximum == pytest.approx(float(hills((64, 48)).max()), rel=1e-3)
-
-
-def test_frames_without_a_single_number_are_measured_all_the_same(tmp_path: Path) -> None:
-    found = measured(write_exrs(tmp_path, range(1, 4), lambda n: np.full((16, 16, 3), np.nan, np.float32)))
-    assert column(found, "nonfinite") == [16 * 16 * 3] * 3
-    assert column(found, "flicker_stops") == column(found, "maximum") == [None] * 3
-    assert column(found, "counted_share") == [None, 0.0, 0.0]
-
-
-@pytest.mark.parametrize("kind", ["white", "nan", "white with its source", "nan beside its source"])
-def test_a_frame_that_hides_its_flicker_is_named_unless_its_source_does_so_too(kind: str, tmp_path: Path) -> None:
-    def codes(frame: int) -> Array:
-        return np.full((16, 16, 3), 255, np.uint8) if frame == 3 else srgb_codes(hills((16, 16)), 8)
-
-    def light(frame: int) -> Array:
-        return np.full((16, 16, 3), np.nan, np.float32) if frame == 3 else hills((16, 16))
-
-    frames = range(1, 6)
-    result = write_exrs(tmp_path, frames, light) if "nan" in kind else write_codes(tmp_path, frames, codes)
-    source = None
-    if "source" in kind:
-        steady = "beside" in kind
-        source = write_codes(tmp_path / "in", frames, lambda n: codes(1 if steady else n))
-    blind = "with" not in kind
-    assert column(measured(result, source, cuts="off"), "blind") == [False, False, blind, blind, False]
-    # With no frame before them, frames have no flicker that could be hidden.
-    assert not any(column(measured(result, source, cuts="3,4"), "blind"))
-
-
-@pytest.mark.parametrize(("rows", "blind"), [(13, False), (15, True)])
-def test_a_frame_with_less_than_a_tenth_to_see_hides_its_flicker_too(rows: int, blind: bool, tmp_path: Path) -> None:
-    def light(frame: int) -> Array:
-        picture = hills((16, 16)).copy()
-        picture[: rows if frame == 3 else 0] = np.nan
-        return picture
-
-    found = measured(write_exrs(tmp_path, range(1, 6), light), cuts="off")
-    assert column(found, "blind") == [False, False, blind, blind, False]
-
-
-def test_clipped_channels_are_left_out_of_flicker_and_measured_as_gain(tmp_path: Path) -> None:
-    def codes(frame: int) -> Array:
-        pixels = np.full((48, 64, 3), 100, np.uint8)
-        pixels[:, :16] = 255
-        return pixels
-
-    def extended(frame: int) -> Array:
-        values = np.full((48, 64, 3), 100 / 255, np.float32)
-        values[:, :16] = 2.0 if frame == 2 else 1.0  # what is above clip may do as it likes
-        return values
-
-    source = write_codes(tmp_path, range(1, 4), codes)
-    found = measured(write_exrs(tmp_path, range(1, 4), extended), source, space="srgb")
-    assert max(column(found, "flicker_stops")[1:]) < 1e-5
-    assert column(found, "clipped_share") == [0.25] * 3
-    assert column(found, "inside_share") == [1.0] * 3
-    stops = math.log2(((2 + 0.055) / 1.055) ** 2.4)
-    lowest = math.log2(((254.5 / 255 + 0.055) / 1.055) ** 2.4)
-    assert column(found, "gain_max_stops") == [pytest.approx(0, abs=0.01), pytest.approx(stops, abs=0.01), 0.0] or (
-        found.rows[1]["gain_max_stops"] == pytest.approx(stops - lowest, abs=0.01)
-    )
-    count, total = found.gains
-    assert count == 3 * 3 * 48 * 16
-    assert total / count == pytest.approx(sum(column(found, "gain_max_stops")) / 3, rel=1e-4)
-
-
-def test_wide_bins_leave_nearly_clipped_codes_out(tmp_path: Path) -> None:
-    source = write_codes(tmp_path, range(1, 3), lambda n: np.full((16, 16, 3), 252, np.uint8))
-    result = write_exrs(tmp_path, range(1, 3), lambda n: np.full((16, 16, 3), 252.0 / 255, np.float32))
-    assert measured(result, source, space="srgb").rows[1]["counted_share"] == 1.0
-    wide = measured(result, source, space="srgb", half_width_lsb=3.5)
-    assert wide.rows[1]["counted_share"] == 0.0
-    assert wide.rows[1]["clipped_share"] == 1.0
-
-
-def test_without_a_bound_nothing_is_audited(tmp_path: Path) -> None:
-    source = write_codes(tmp_path, range(1, 3), picture)
-    found = measured(write_exrs(tmp_path, range(1, 3), source_values), source, space="srgb", half_width_lsb=math.inf)
-    assert found.audit is None
-    assert column(found, "inside_share") == column(found, "exact_share") == [None, None]
-    assert max(column(found, "clipped_share")) > 0
 
 
 # --- the other sequences -------------------------------------------------------------------------------------------

@@ -238,3 +238,10 @@ def test_bands_are_as_wide_as_the_slope_says_and_endless_where_there_is_none() -
     torch.testing.assert_close(widths[0], torch.full((9, 11), 20.0).double())
     torch.testing.assert_close(widths[1], torch.full((9, 11), 10.0).double())
     assert torch.isinf(widths[2]).all()
+
+
+@pytest.mark.parametrize("size", [(3, 100), (48, 7)])
+def test_a_frame_too_small_for_a_step_has_none(size: tuple[int, int]) -> None:
+    error = torch.zeros(3, *size).double()
+    at, away = seam_jumps_lsb(error, everywhere(error.float()), [4])
+    assert at.shape == away.shape == (0,)

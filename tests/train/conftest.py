@@ -1,4 +1,4 @@
-"""What tests of the training share: a small painted world, a source that only rounds, pairs that know their place."""
+"""What tests of the training share: a painted world, a source that rounds, pairs that know their place, a batch."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from seqhdr.color.encodings import get_encoding
 from seqhdr.train.augment import AugmentConfig
+from seqhdr.train.batch import ClipBatch
 from seqhdr.train.camera import CameraConfig
 from seqhdr.train.config import SceneConfig
 from seqhdr.train.degrade import DegradeConfig
@@ -20,6 +21,7 @@ from seqhdr.train.layers import LayerConfig
 from seqhdr.train.pairs import ClipInfo, write_clip_info, write_pair
 from seqhdr.train.panorama import Panorama
 from seqhdr.train.procedural import procedural_panorama
+from tests.train.objective_batches import make_batch
 
 _NOTHING = dict.fromkeys(
     ("response", "noise", "grain", "resolution", "dither", "jpeg", "h264", "flicker", "crush"), 0.0
@@ -82,3 +84,9 @@ def clip_that_knows_where() -> Callable[..., ClipInfo]:
         return info
 
     return write
+
+
+@pytest.fixture(scope="session")
+def batch() -> ClipBatch:
+    """Three frames of three clips, for tests that change nothing in it."""
+    return make_batch()

@@ -1,68 +1,21 @@
-"""From light to codes: each degradation alone against a closed form, and what the truth has to keep."""
+"""From light to codes: exposure and each degradation of codes alone against a closed form."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from seqhdr.color.encodings import get_encoding
-from seqhdr.errors import UnknownNameError, UsageError
 from seqhdr.train.codecs import h264, jpeg
-from seqhdr.train.degrade import (
-    Degradation,
-    DegradeConfig,
-    degrade,
-    draw_degradation,
-    exposure_factor,
-    flicker_gains,
-    lose_resolution,
-)
+from seqhdr.train.degrade import Degradation, degrade, exposure_factor, flicker_gains
 from seqhdr.train.response import Response, apply_response
+from tests.train.degrade_examples import EVERYTHING, decoded, soft_clip
 
-Clip = NDArray[np.float32]
 ENCODINGS = ("acescct", "logc3", "srgb", "rec709")
-
-
-def soft_clip(frames: int = 3, size: int = 64, stops: float = 2.0, seed: int = 0) -> Clip:
-    """(T, H, W, 3) scene-linear: smooth, some stops of variation, each frame of its own."""
-    noise = np.random.default_rng(seed).normal(size=(size, size, frames * 3)).astype(np.float32)
-    soft = cv2.GaussianBlur(noise, (0, 0), 4).reshape(size, size, frames, 3).transpose(2, 0, 1, 3)
-    return np.exp2(stops * soft / soft.std()).astype(np.float32)
-
-
-def decoded(name: str, value_lsb: NDArray[np.float32]) -> NDArray[np.float64]:
-    return get_encoding(name).decode(torch.from_numpy(value_lsb).double() / 255).numpy()
-
-
-def only(**shares: float) -> DegradeConfig:
-    """A config with everything off but what is named."""
-    off = {f.name: 0.0 for f in dataclasses.fields(DegradeConfig) if f.name.endswith("_share")}
-    return dataclasses.replace(DegradeConfig(), **(off | shares))
-
-
-EVERYTHING = Degradation(
-    "srgb",
-    -1.5,
-    response=Response(),
-    noise_shot=1e-4,
-    noise_read=1e-3,
-    grain_size_px=1.5,
-    grain_stops=0.03,
-    resolution_factor=1.5,
-    dither=True,
-    jpeg_quality=80,
-    flicker_stops=0.05,
-    white_balance_stops=0.05,
-    crush=0.02,
-    seed=7,
-)
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
@@ -252,60 +205,6 @@ def test_a_response_defines_what_the_codes_say(name: str, response: Response) ->
     assert below.any()
 
 
-def test_lost_resolution_takes_what_is_finer_than_its_pixels() -> None:
-    factor, size = 2.0, 128
-    light = np.exp2(0.1 * np.random.default_rng(0).normal(size=(1, size, size, 3))).astype(np.float32)
-    frequency = np.maximum(*np.abs(np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size))))
-    fine, coarse = frequency > 1.3 * 0.5 / factor, (frequency > 0) & (frequency < 0.3 * 0.5 / factor)
-
-    def energy(picture: Clip, band: NDArray[np.bool_]) -> float:
-        return float((np.abs(np.fft.fft2(np.log2(picture[0, ..., 0]))) ** 2)[band].sum())
-
-    lost = lose_resolution(light, factor)
-    assert energy(lost, fine) < 0.03 * energy(light, fine)
-    assert energy(lost, coarse) > 0.7 * energy(light, coarse)
-    clip = degrade(light, Degradation("acescct", -2.0, resolution_factor=factor))
-    blurred = degrade(lost * np.float32(clip.exposure), Degradation("acescct", -2.0))
-    # Part of the truth, and of what was exposed before.
-    np.testing.assert_allclose(
-        clip.value_lsb - clip.value_lsb.mean(), blurred.value_lsb - blurred.value_lsb.mean(), atol=0.1
-    )
-
-
-def test_lost_resolution_keeps_place_light_and_frames() -> None:
-    ramp = np.geomspace(0.1, 10, 96, dtype=np.float32)
-    light = np.stack(
-        [np.broadcast_to(ramp[None, :, None], (60, 96, 3)), np.broadcast_to(2 * ramp[None, :, None], (60, 96, 3))]
-    )
-    lost = lose_resolution(light, 1.7)
-    assert lost.shape == light.shape
-    np.testing.assert_allclose(lost[:, :, 6:-6], light[:, :, 6:-6], rtol=0.02)
-    lamp = np.full((1, 60, 60, 3), 0.1, np.float32)
-    lamp[:, 30, 30] = 1e4
-    assert lose_resolution(lamp, 2.3).min() > 0
-    np.testing.assert_allclose(lose_resolution(np.zeros((1, 8, 8, 3), np.float32), 1.5), 0, atol=1e-6)
-
-
-def test_noise_and_grain_belong_to_the_truth_and_differ_between_frames() -> None:
-    light = np.full((3, 64, 64, 3), 0.3, np.float32)
-    for noisy in ({"noise_shot": 1e-3, "noise_read": 1e-3}, {"grain_size_px": 1.5, "grain_stops": 0.05}):
-        clip = degrade(light, Degradation("srgb", -2.0, **noisy, seed=1))
-        assert clip.value_lsb.std() > 1
-        assert np.abs(clip.value_lsb - clip.codes).max() <= 0.5
-        fields = clip.value_lsb - clip.value_lsb.mean()
-        assert abs(np.corrcoef(fields[0].ravel(), fields[1].ravel())[0, 1]) < 0.1
-        other = degrade(light, Degradation("srgb", -2.0, **noisy, seed=2))
-        assert np.abs(other.value_lsb - clip.value_lsb).max() > 1
-
-
-def test_noise_is_as_strong_as_told_in_exposed_light() -> None:
-    light = np.full((2, 96, 96, 3), 7.0, np.float32)
-    clip = degrade(light, Degradation("acescct", -2.0, noise_shot=1e-3, noise_read=5e-3, seed=1))
-    noise = decoded("acescct", clip.value_lsb)
-    assert noise.mean() == pytest.approx(0.25, rel=0.01)
-    assert noise.var() == pytest.approx(1e-3 * 0.25 + 5e-3**2, rel=0.05)
-
-
 def test_exposure_looks_and_balance_are_the_same_in_all_frames() -> None:
     frame = soft_clip(frames=1)
     clip = degrade(np.repeat(frame, 4, axis=0), Degradation("srgb", -1.0, 0.05, Response(), crush=0.03))
@@ -316,140 +215,6 @@ def test_exposure_looks_and_balance_are_the_same_in_all_frames() -> None:
     brighter = degrade(np.concatenate((frame, 2 * frame)), Degradation("acescct", -2.0))
     rise = brighter.value_lsb[1] - brighter.value_lsb[0]
     np.testing.assert_allclose(rise[brighter.value_lsb[0] > 50], 255 / 17.52, atol=1e-2)
-
-
-def test_a_degradation_says_it_all() -> None:
-    light = soft_clip()
-    kept = light.copy()
-    first, again = degrade(light, EVERYTHING), degrade(light, EVERYTHING)
-    other = degrade(light, dataclasses.replace(EVERYTHING, seed=8))
-    for name in ("codes", "value_lsb", "gain_stops", "half_width_lsb", "exposure"):
-        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
-    assert not np.array_equal(first.codes, other.codes)
-    assert not np.array_equal(first.value_lsb, other.value_lsb)
-    np.testing.assert_array_equal(light, kept)
-
-
-def test_the_noise_of_one_stage_does_not_depend_on_another() -> None:
-    light = soft_clip()
-    dither = Degradation("acescct", -2.0, dither=True, seed=4)
-    grained = dataclasses.replace(dither, grain_size_px=1.0, grain_stops=1e-6)
-    assert (degrade(light, dither).codes != degrade(light, grained).codes).mean() < 1e-3
-
-
-def test_off_is_the_plain_path() -> None:
-    light = soft_clip()
-    rng = np.random.default_rng(0)
-    for _ in range(10):
-        drawn = draw_degradation(rng, only())
-        plain = Degradation(drawn.encoding, drawn.median_stops, drawn.clipped)
-        assert dataclasses.replace(drawn, seed=0, half_width_factor=1.0) == plain
-        np.testing.assert_array_equal(degrade(light, drawn).codes, degrade(light, plain).codes)
-
-
-def test_switching_one_off_leaves_the_others_as_they_were() -> None:
-    # JPEG and H.264 share one number, so each is looked at on its own below.
-    shares = {
-        "response_share": {"response": None},
-        "noise_share": {"noise_shot": 0.0, "noise_read": 0.0},
-        "grain_share": {"grain_size_px": 0.0, "grain_stops": 0.0},
-        "resolution_share": {"resolution_factor": None},
-        "dither_share": {"dither": False},
-        "jpeg_share": {"jpeg_quality": None},
-        "flicker_share": {"flicker_stops": 0.0, "white_balance_stops": 0.0},
-        "crush_share": {"crush": 0.0},
-    }
-    on = only(**dict.fromkeys(shares, 1.0))
-    for share, off in shares.items():
-        for seed in range(5):
-            drawn = draw_degradation(np.random.default_rng(seed), on)
-            without = draw_degradation(np.random.default_rng(seed), dataclasses.replace(on, **{share: 0.0}))
-            assert without == dataclasses.replace(drawn, **off)
-    assert draw_degradation(np.random.default_rng(0), on).grain_stops > 0
-
-
-def test_shares_and_ranges_are_kept() -> None:
-    config = DegradeConfig()
-    rng = np.random.default_rng(0)
-    drawn = [draw_degradation(rng, config) for _ in range(3000)]
-
-    def share(of: list[bool]) -> float:
-        return sum(of) / len(of)
-
-    display = [d for d in drawn if d.encoding in ("srgb", "rec709")]
-    log = [d for d in drawn if d.encoding in ("acescct", "logc3")]
-    for name, expected in config.encodings.items():
-        assert share([d.encoding == name for d in drawn]) == pytest.approx(expected, abs=0.03)
-    assert share([d.clipped > 0 for d in display]) == pytest.approx(0.65, abs=0.04)
-    assert share([d.response is not None for d in display]) == pytest.approx(0.2, abs=0.03)
-    assert not any(d.response or d.clipped for d in log)
-    kinds = [d.response.kind == "srgb" for d in display if d.response]
-    assert share(kinds) == pytest.approx(0.3, abs=0.08)
-    assert share([d.noise_shot > 0 for d in drawn]) == pytest.approx(0.1, abs=0.02)
-    assert share([d.grain_stops > 0 for d in drawn]) == pytest.approx(0.15, abs=0.025)
-    assert share([d.resolution_factor is not None for d in drawn]) == pytest.approx(0.1, abs=0.02)
-    assert share([d.dither for d in drawn]) == pytest.approx(0.05, abs=0.015)
-    assert share([d.jpeg_quality is not None for d in drawn]) == pytest.approx(0.12, abs=0.02)
-    assert share([d.h264_crf is not None for d in drawn]) == pytest.approx(0.12, abs=0.02)
-    assert share([d.flicker_stops > 0 for d in drawn]) == pytest.approx(0.05, abs=0.015)
-    assert share([d.crush > 0 for d in drawn]) == pytest.approx(0.05, abs=0.015)
-    assert not any(d.jpeg_quality is not None and d.h264_crf is not None for d in drawn)
-    assert share([d.h264_cut_down for d in drawn]) == pytest.approx(0.6, abs=0.03)
-
-    def within(values: list[float], low: float, high: float, reach: float = 0.2) -> None:
-        assert low <= min(values) < low + reach * (high - low)
-        assert high >= max(values) > high - reach * (high - low)
-
-    within([d.median_stops for d in log], -5.5, 0.5)
-    within([d.median_stops for d in display if d.clipped], -3, 1)
-    within([d.median_stops for d in display if not d.clipped], -6, -1)
-    within([d.clipped for d in display if d.clipped], 0.002, 0.12)
-    within([d.jpeg_quality for d in drawn if d.jpeg_quality is not None], 55, 97)
-    within([d.h264_crf for d in drawn if d.h264_crf is not None], 16, 30)
-    within([d.resolution_factor for d in drawn if d.resolution_factor is not None], 1.2, 3)
-    within([d.grain_stops for d in drawn if d.grain_stops], 0.005, 0.1)
-    within([d.noise_read for d in drawn if d.noise_read], 1e-4, 4e-3)
-    within([d.half_width_factor for d in drawn], 0.8, 1.25)
-    assert len({d.seed for d in drawn}) == len(drawn)
-
-
-def test_the_same_seed_draws_the_same_and_it_goes_into_json() -> None:
-    config = only(
-        **{f.name: 1.0 for f in dataclasses.fields(DegradeConfig) if f.name.endswith("_share")} | {"h264_share": 0.0}
-    )
-    for seed in range(10):
-        drawn = draw_degradation(np.random.default_rng(seed), config)
-        assert drawn == draw_degradation(np.random.default_rng(seed), config)
-        told = json.loads(json.dumps(dataclasses.asdict(drawn)))
-        response = told.pop("response")
-        assert Degradation(**told, response=response and Response(**response)) == drawn
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"noise_share": 1.5}, "noise_share: 1.5 is not a share"),
-        ({"dither_share": math.nan}, "dither_share: nan is not a share"),
-        ({"jpeg_quality": (90.0, 60.0)}, "jpeg_quality: .* is not a range"),
-        ({"h264_crf": (16.0, 60.0)}, r"h264_crf: .* in 0.0\.\.51.0"),
-        ({"noise_shot": (0.0, 0.1)}, "noise_shot: .* is not a range"),
-        ({"log_median_stops": (math.nan, 1.0)}, "log_median_stops: .* is not a range"),
-        ({"encodings": {}}, "encodings: .* no positive shares"),
-        ({"encodings": {"srgb": 0.0}}, "encodings: .* no positive shares"),
-        ({"encodings": {"srgb": 1.0, "rec709": -0.1}}, "encodings: .* no positive shares"),
-        ({"jpeg_share": 0.7, "h264_share": 0.4}, "exclude each other"),
-    ],
-)
-def test_a_config_that_cannot_be_drawn_is_refused(wrong: dict[str, object], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        DegradeConfig(**wrong)  # type: ignore[arg-type]
-
-
-def test_unknown_encodings_and_shapes_are_refused() -> None:
-    with pytest.raises(UnknownNameError, match="srbg"):
-        draw_degradation(np.random.default_rng(0), DegradeConfig(encodings={"srbg": 1.0}))
-    with pytest.raises(ValueError, match=r"got shape \(8, 8, 3\), expected \(T, H, W, 3\)"):
-        degrade(np.ones((8, 8, 3), np.float32), Degradation("srgb"))
 
 
 def test_h264_comes_back_the_way_that_was_drawn() -> None:

@@ -1,8 +1,7 @@
-"""The loop: resumed runs are the same runs, stalled ones end, and what it leaves behind can be used."""
+"""The loop: resumed runs are the same runs, and what they leave behind can be used."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -14,62 +13,19 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
 
-from seqhdr.errors import OutputExistsError, UsageError
+from seqhdr.errors import UsageError
 from seqhdr.model.cards import load_model, read_card
+from seqhdr.model.head import GAIN_OUTPUTS
 from seqhdr.train import loop
 from seqhdr.train.checkpoint import peek_progress
 from seqhdr.train.config import TrainConfig
-from seqhdr.train.config_file import build_config, read_yaml, set_keys
+from seqhdr.train.config_file import build_config, read_yaml
 from seqhdr.train.folder import CHECKPOINT, WEIGHTS
 from seqhdr.train.loop import train
-from seqhdr.train.validate import Validation
-
-SMOKE = Path(__file__).parents[2] / "configs" / "train" / "smoke.yaml"
-# Ten steps of a few milliseconds.
-SMALL = (
-    "data.panoramas=['procedural:1']",
-    "data.frames=2",
-    "data.crops={32: 1}",
-    "data.crop_shares={32: 1}",
-    "data.flow={exact: 1}",
-    "data.validation_clips=1",
-    "data.validation_size=32",
-    "train.schedule=plateau",
-    "train.epochs=2",
-    "train.steps_per_epoch=5",
-    "train.log_every=1",
-    "train.tensorboard=false",
-    "train.warmup_steps=3",
-)
+from tests.train.small_runs import SMALL, SMOKE, assert_same_run, rows, scripted, settings, tensors
 
 OnRow = Callable[[str, int, dict[str, float]], None]
-
-
-def settings(*more: str) -> TrainConfig:
-    return build_config(TrainConfig, set_keys(read_yaml(SMOKE), (*SMALL, *more)), "smoke.yaml")
-
-
-def tensors(folder: Path) -> dict[str, torch.Tensor]:
-    loaded: dict[str, torch.Tensor] = load_file(folder / CHECKPOINT)
-    return loaded
-
-
-def assert_same_run(a: Path, b: Path) -> None:
-    one, other = tensors(a), tensors(b)
-    assert one.keys() == other.keys()
-    assert any(key.startswith("optimizer.") for key in one)
-    for key, value in one.items():
-        assert torch.equal(value, other[key]), key
-    first, second = peek_progress(a / CHECKPOINT), peek_progress(b / CHECKPOINT)
-    assert dataclasses.replace(first, seconds=0.0) == dataclasses.replace(second, seconds=0.0)
-
-
-def rows(folder: Path) -> list[dict[str, float]]:
-    timing = ("steps_per_s", "data_wait")
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key not in timing} for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -98,28 +54,6 @@ def test_ten_steps_are_some_and_the_rest_bit_for_bit(tmp_path: Path, whole: Path
     assert (result.step, result.finished) == (10, True)
     assert_same_run(whole, tmp_path)
     assert rows(whole) == rows(tmp_path)
-
-
-def test_a_second_signal_does_not_wait_for_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended: list[bool] = []
-
-    def stuck(*args: object) -> dict[str, torch.Tensor]:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-        ended.append(True)
-        return {}
-
-    monkeypatch.setattr(loop, "train_step", stuck)
-    with pytest.raises(KeyboardInterrupt):
-        train(settings(), tmp_path)
-    assert not ended
-    assert not (tmp_path / CHECKPOINT).exists()
-
-
-def test_signals_are_heard_as_before_afterwards(tmp_path: Path) -> None:
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    train(settings("train.epochs=1"), tmp_path)
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path, whole: Path) -> None:
@@ -165,15 +99,6 @@ def test_a_finished_run_stays_finished_until_it_gets_more_epochs(tmp_path: Path,
     # Plateau and warm-up do not look at the end, so the longer run is the same run.
     assert train(settings(), tmp_path, resume=True).step == 10
     assert_same_run(whole, tmp_path)
-
-
-def test_an_existing_run_is_not_overwritten_by_accident(tmp_path: Path) -> None:
-    train(settings("train.epochs=1"), tmp_path)
-    before = (tmp_path / CHECKPOINT).read_bytes()
-    with pytest.raises(OutputExistsError, match="holds a run already: --resume it, --overwrite it"):
-        train(settings("train.epochs=1"), tmp_path)
-    assert (tmp_path / CHECKPOINT).read_bytes() == before
-    assert train(settings("train.epochs=1", "train.seed=3"), tmp_path, overwrite=True).step == 5
 
 
 def test_the_weights_are_a_model_that_knows_where_it_comes_from(whole: Path) -> None:
@@ -231,62 +156,6 @@ def test_another_loss_begins_the_record_anew(tmp_path: Path, monkeypatch: pytest
     assert train(settings("train.epochs=3", "loss.l1_log=1"), tmp_path, resume=True).best == 0.7
 
 
-def test_overwriting_removes_the_run_before_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train(settings("train.epochs=1", "train.tensorboard=true"), tmp_path)
-    (tmp_path / "notes.txt").write_text("mine")
-
-    def interrupted(*args: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(loop, "load_material", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        train(settings("train.seed=5"), tmp_path, overwrite=True)
-    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["notes.txt"]
-
-
-def test_an_epoch_that_diverges_leaves_no_weights(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"the loss is .* at step 5: begin again with a lower train\.lr"):
-        train(settings("train.lr=1e30", "train.log_every=100", "train.clip_norm=0", "train.warmup_steps=0"), tmp_path)
-    assert not (tmp_path / WEIGHTS).exists()
-    assert not (tmp_path / CHECKPOINT).exists()
-
-
-def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(UsageError, match=r"cannot become a folder .*: give another -o"):
-            train(settings(), folder)
-
-
-def scripted(losses: list[float]) -> Callable[..., Validation]:
-    left = iter(losses)
-    return lambda *args: Validation(next(left), {}, torch.zeros(3, 2, 6))
-
-
-def test_a_stalled_run_lowers_its_rate_and_then_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "validate", scripted([1.0, 0.5, 0.6, 0.7, 0.8, 0.9]))
-    more = ("train.epochs=6", "train.plateau_patience=1", "train.stop_patience=3", "train.lr=0.01")
-    result = train(settings(*more), tmp_path)
-    # Best in epoch 2; two worse ones halve the rate, the third ends the run.
-    assert (result.step, result.best, result.finished) == (25, 0.5, True)
-    rates = [row["lr"] for row in rows(tmp_path) if row["kind"] == "train"]
-    assert rates[3:20] == [0.01] * 17
-    assert rates[20:] == [0.005] * 5
-    assert read_card(tmp_path / WEIGHTS).training["steps"] == 10
-    assert train(settings(*more), tmp_path, resume=True).step == 25
-
-
-def test_a_loss_that_is_no_number_ends_the_run_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = loop.train_step
-
-    def broken(*args: object) -> dict[str, torch.Tensor]:
-        return {**original(*args), "loss": torch.tensor(float("nan"))}  # type: ignore[arg-type]
-
-    monkeypatch.setattr(loop, "train_step", broken)
-    with pytest.raises(UsageError, match=r"the loss is nan at step 1: begin again with a lower train\.lr"):
-        train(settings(), tmp_path)
-
-
 def test_training_starts_from_given_weights(tmp_path: Path, whole: Path) -> None:
     more = (f"train.start={whole / WEIGHTS}", "train.lr=1e-12", "train.weight_decay=0", "train.epochs=1")
     train(settings(*more), tmp_path)
@@ -299,6 +168,17 @@ def test_training_starts_from_given_weights(tmp_path: Path, whole: Path) -> None
             torch.testing.assert_close(value, begun[key.removeprefix("net.")], atol=1e-8, rtol=0)
     with pytest.raises(UsageError, match="give both the same sizes"):
         train(settings(f"train.start={whole / WEIGHTS}", "model.channels=[8, 8]"), tmp_path / "other")
+
+
+def test_a_run_for_the_gains_alone_moves_nothing_else(tmp_path: Path, whole: Path) -> None:
+    more = (f"train.start={whole / WEIGHTS}", "train.learn=gains", "train.lr=0.01", "train.weight_decay=0")
+    train(settings(*more, "loss.gain_square=1.0"), tmp_path)
+    begun, ended = load_model(whole / WEIGHTS).state_dict(), tensors(tmp_path)
+    moved = {key for key in begun if not torch.equal(begun[key], ended[f"net.{key}"])}
+    assert moved == {"leave.weight", "leave.bias"}
+    rows_moved = (begun["leave.bias"] != ended["net.leave.bias"]).nonzero().flatten().tolist()
+    assert rows_moved
+    assert set(rows_moved) <= set(range(len(begun["leave.bias"]))[GAIN_OUTPUTS])
 
 
 def test_checkpoints_come_as_often_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

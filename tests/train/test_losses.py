@@ -1,4 +1,4 @@
-"""The terms of the loss, each against a closed form, a naive loop or another library."""
+"""The terms that compare pictures, each against a closed form, a naive loop or another library."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from seqhdr.errors import UsageError
 from seqhdr.train import losses
+from tests.train.loss_oracles import naive_roughness, noise, ramp
 
 Term = Callable[[Tensor, Tensor], Tensor]
-
 PICTURE_TERMS: dict[str, Term] = {
     "l1": losses.l1,
     "l1_linear": losses.l1_linear,
@@ -30,33 +30,6 @@ PICTURE_TERMS: dict[str, Term] = {
     "laplacian": losses.laplacian_pyramid,
 }
 WEIGHTED = ("l1", "l1_linear", "gradient", "multi_scale_gradient", "color_consistency", "laplacian")
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).random(shape))
-
-
-def ramp(slope_x: float, slope_y: float, height: int = 32, width: int = 64) -> Tensor:
-    """(1, 3, H, W), the same in all channels."""
-    y, x = torch.meshgrid(
-        torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij"
-    )
-    return (slope_x * x + slope_y * y).expand(1, 3, height, width)
-
-
-def naive_roughness(x: Tensor, weight: Tensor) -> float:
-    """Weighted mean |difference| along x plus along y, pixel by pixel."""
-    total = 0.0
-    for step_y, step_x in ((0, 1), (1, 0)):
-        above = below = 0.0
-        for n, c, row, column in np.ndindex(*x.shape):
-            if row + step_y < x.shape[2] and column + step_x < x.shape[3]:
-                there = (n, c, row + step_y, column + step_x)
-                count = min(float(weight[n, c, row, column]), float(weight[there]))
-                above += count * abs(float(x[there] - x[n, c, row, column]))
-                below += count
-        total += above / below
-    return total
 
 
 @pytest.mark.parametrize("name", PICTURE_TERMS)
@@ -267,139 +240,3 @@ def test_the_laplacian_pyramid_is_opencvs() -> None:
         maps.append(cv2.pyrDown(maps[-1]))
     expected = np.mean([(e * m[..., None]).sum() / (3 * m.sum()) for e, m in zip(errors, maps, strict=True)])
     assert float(losses.laplacian_pyramid(a, b, weight, levels=4)) == pytest.approx(expected, rel=1e-9)
-
-
-def moving_clip(step_x: int, step_y: int, frames: int = 4) -> tuple[Tensor, Tensor, Tensor]:
-    """A window that slides over noise: clip, its backward flow, and all visible."""
-    world = noise(2, 3, 64, 64, seed=8)
-    views = [world[..., 20 + step_y * t :, 20 + step_x * t :][..., :24, :24] for t in range(frames)]
-    flow = torch.tensor([step_x, step_y], dtype=torch.float64).view(1, 1, 2, 1, 1).expand(2, frames, 2, 24, 24)
-    return torch.stack(views, dim=1), flow, torch.ones(2, frames, 1, 24, 24, dtype=torch.bool)
-
-
-def test_a_clip_that_moves_with_its_flow_is_consistent() -> None:
-    clip, flow, visible = moving_clip(3, -2)
-    assert float(losses.temporal_consistency(clip, flow, visible)) < 1e-12
-    assert float(losses.temporal_consistency(clip, -flow, visible)) > 0.1
-
-
-def test_the_first_frames_flow_is_not_used() -> None:
-    clip, flow, visible = moving_clip(3, -2)
-    flow = flow.clone()
-    flow[:, 0] = 5
-    assert float(losses.temporal_consistency(clip, flow, visible)) < 1e-12
-
-
-def test_the_warp_is_bilinear() -> None:
-    clip = torch.zeros(1, 2, 3, 6, 6, dtype=torch.float64)
-    clip[:, 0, ..., 3] = 1
-    flow = torch.zeros(1, 2, 2, 6, 6, dtype=torch.float64)
-    flow[:, :, 0] = 0.25
-    # Five columns look inside; two of them see the line, by a quarter and by three quarters.
-    loss = losses.temporal_consistency(clip, flow, torch.ones(1, 2, 1, 6, 6, dtype=torch.bool))
-    assert float(loss) == pytest.approx(1 / 5)
-
-
-def test_a_light_that_flickers_is_counted_unless_the_truth_does_too() -> None:
-    still = noise(1, 1, 3, 8, 8).expand(1, 5, 3, 8, 8)
-    flicker = still + 0.2 * (torch.arange(5) % 2).view(1, 5, 1, 1, 1)
-    flow, visible = torch.zeros(1, 5, 2, 8, 8, dtype=torch.float64), torch.ones(1, 5, 1, 8, 8, dtype=torch.bool)
-    assert float(losses.temporal_consistency(flicker, flow, visible)) == pytest.approx(0.2)
-    assert float(losses.temporal_residual(flicker, flicker, flow, visible)) == 0
-    assert float(losses.temporal_residual(flicker, still, flow, visible)) == pytest.approx(0.2)
-    assert float(losses.temporal_residual(still, flicker, flow, visible)) == pytest.approx(0.2)
-
-
-def test_what_was_hidden_before_does_not_count() -> None:
-    clip, flow, visible = moving_clip(1, 0, frames=2)
-    clip[:, 1, :, 4:9, 5:11] += 1
-    assert float(losses.temporal_consistency(clip, flow, visible)) > 0.01
-    visible[:, 1, :, 4:9, 5:11] = False
-    assert float(losses.temporal_consistency(clip, flow, visible)) < 1e-12
-    assert float(losses.temporal_consistency(clip, flow, torch.zeros_like(visible))) == 0
-
-
-def test_one_frame_alone_is_consistent() -> None:
-    clip, flow, visible = moving_clip(1, 0, frames=1)
-    clip.requires_grad_()
-    loss = losses.temporal_consistency(clip, flow, visible)
-    loss.backward()
-    assert float(loss.detach()) == 0
-    assert clip.grad is not None
-
-
-def test_the_gradient_of_temporal_consistency_is_that_of_finite_differences() -> None:
-    clip, flow, visible = moving_clip(1, 0, frames=3)
-    flow = flow + 0.3 * noise(*flow.shape, seed=9)
-    clip.requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: losses.temporal_consistency(x, flow, visible), (clip,), fast_mode=True)
-
-
-def test_clipped_channels_weigh_less_the_less_they_are_known() -> None:
-    clipped = torch.tensor([False, True, True]).view(3, 1, 1).expand(3, 1, 2)
-    error = torch.tensor([0.0, 3.0]).view(1, 1, 2).requires_grad_()
-    weight = losses.noise_aware_weight(clipped, error, 0.5, 2.0)
-    np.testing.assert_allclose(weight[:, 0], [[1, 1], [0.5, 0.5 / 7], [0.5, 0.5 / 7]])
-    assert not weight.requires_grad
-
-
-def test_offsets_miss_what_the_bin_allows() -> None:
-    codes = torch.tensor([10.0, 10.0, 10.0, 254.0, 255.0]).expand(2, 1, 3, 1, 5)
-    value = codes + torch.tensor([0.25, -3.0, 3.0, 0.5, 0.0])
-    given = torch.tensor([0.5, 0.5, 0.5, 0.25, 0.25]).expand_as(codes)
-    w = torch.tensor([0.5, 2.0])
-    clipped = codes + w.view(2, 1, 1, 1, 1) >= 255
-    miss = losses.offset_miss(given, codes, value, w, clipped)
-    np.testing.assert_allclose(miss[0, 0, 0, 0], [0.25, 1.0, 0.0, -0.25, 0.0])
-    np.testing.assert_allclose(miss[1, 0, 0, 0], [0.25 / 4, 2.5 / 4, -1.5 / 4, 0.0, 0.0])
-    assert float(losses.offset(miss)) == pytest.approx((0.25 + 1 + 0.25 + (0.25 + 2.5 + 1.5) / 4) / 10)
-
-
-def test_offsets_weigh_as_much_as_their_codes_are_wide() -> None:
-    codes = torch.tensor([0.0, 1.0]).expand(1, 2, 3, 1, 2).clone()
-    codes[:, 1] = torch.tensor([1.0, 2.0])
-    miss = torch.tensor([1.0, -3.0]).expand(1, 2, 3, 1, 2)
-    width = torch.zeros(1, 256)
-    width[0, :3] = torch.tensor([9.0, 0.25, 0.1])
-    first = (1 * 0.5 + 3 * 0.25) / 0.75  # a width of 9 counts as 0.5
-    second = (1 * 0.25 + 3 * 0.1) / 0.35
-    assert float(losses.offset_stops(miss, codes, width)) == pytest.approx((first + second) / 2)
-
-
-def test_each_clip_has_its_own_widths() -> None:
-    codes = torch.full((2, 1, 3, 4, 4), 7.0)
-    miss = torch.cat((torch.ones(1, 1, 3, 4, 4), torch.zeros(1, 1, 3, 4, 4)))
-    width = torch.tensor([0.3, 0.1]).view(2, 1).expand(2, 256)
-    assert float(losses.offset_stops(miss, codes, width)) == pytest.approx(0.3 / 0.4)
-
-
-@pytest.mark.parametrize("term", [losses.offset_gradient, losses.gain_gradient])
-def test_ripples_agree_with_a_loop(term: Callable[[Tensor], Tensor]) -> None:
-    miss = noise(1, 3, 5, 6) - 0.5
-    assert float(term(miss[None])) == pytest.approx(naive_roughness(miss, torch.ones_like(miss)))
-
-
-def test_stops_are_missed_only_where_clipped() -> None:
-    clipped = torch.tensor([True, True, False, False]).expand(1, 1, 3, 1, 4)
-    given = torch.tensor([1.0, 0.0, 5.0, 0.0]).expand(1, 1, 3, 1, 4)
-    truth = torch.tensor([3.0, 0.5, 0.0, 0.0]).expand(1, 1, 3, 1, 4)
-    miss = losses.gain_miss(given, truth, clipped)
-    np.testing.assert_array_equal(miss[0, 0, 0, 0], [-2, -0.5, 0, 0])
-    assert float(losses.gain(miss)) == pytest.approx(2.5 / 4)
-
-
-def test_the_expected_error_that_costs_least_is_the_mean_miss() -> None:
-    clipped = torch.ones(1, 1, 3, 1, 4, dtype=torch.bool)
-    miss = torch.tensor([1.0, -2.0, 0.5, 0.5], dtype=torch.float64).expand(1, 1, 3, 1, 4).requires_grad_()
-
-    def cost(scale: float) -> float:
-        bound = torch.full((1, 1, 1, 1, 4), scale, dtype=torch.float64)
-        return float(losses.gain_error(miss, bound, clipped))
-
-    assert cost(1.0) == pytest.approx(1.0)  # log 1 + mean |miss|
-    assert cost(1.0) < min(cost(0.99), cost(1.01))
-    bound = torch.full((1, 1, 1, 1, 4), 2.0, dtype=torch.float64, requires_grad=True)
-    losses.gain_error(miss, bound, clipped).backward()
-    np.testing.assert_allclose(bound.grad.sum(), 1 / 2 - 1 / 4)
-    assert miss.grad is None
-    assert float(losses.gain_error(miss, bound, ~clipped).detach()) == 0

@@ -1,4 +1,4 @@
-"""The sum of all terms, the light they compare, and pictures that move."""
+"""The sum of all terms, the light they compare, and what it teaches a network."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
 from torch import Tensor, nn
 
-from seqhdr.color.bins import bin_width_stops
 from seqhdr.color.encodings import get_encoding
 from seqhdr.errors import UsageError
-from seqhdr.model.head import Prediction
-from seqhdr.model.net import ModelConfig, SeqNet, Source
-from seqhdr.model.source import log_width_table
+from seqhdr.model.net import ModelConfig, SeqNet
 from seqhdr.train import losses
 from seqhdr.train.batch import ClipBatch
 from seqhdr.train.objective import LossConfig, coherence, decode_log, objective
+from tests.train.loss_oracles import naive_code_loss
+from tests.train.objective_batches import ENCODINGS, HALF_WIDTHS, guesses, make_batch, perfect
 
-ENCODINGS = ("srgb", "acescct", "logc3")
-HALF_WIDTHS = (0.5, 0.5, 2.0)
 SETTINGS = ("saturated_weight", "uncertain_weight")
 TERMS = [f.name for f in dataclasses.fields(LossConfig) if isinstance(f.default, float) and f.name not in SETTINGS]
 # Without lpips, which needs a network, and coherence, which is not a part of the sum.
@@ -33,103 +29,21 @@ def only(**weights: Any) -> LossConfig:
     return LossConfig(**(dict.fromkeys(TERMS, 0.0) | weights))
 
 
-def make_batch(frames: int = 3, size: int = 24, seed: int = 0) -> ClipBatch:
-    """Three clips, each with its own encoding and w, with noise, clipped lights, and black."""
-    rng = np.random.default_rng(seed)
-    shape = (len(ENCODINGS), frames, 3, size, size)
-    value = torch.from_numpy(rng.uniform(5, 250, shape).astype(np.float32))
-    value[..., :4, :4] = torch.from_numpy(rng.uniform(254.6, 300, shape).astype(np.float32))[..., :4, :4]
-    value[..., 4:6, :4] = 0.25
-    codes = value.round().clamp(0, 255)
-    w = torch.tensor(HALF_WIDTHS)
-    # A wide bin: the code is off by as much as it may be.
-    codes[2] = (codes[2] + torch.from_numpy(rng.integers(-1, 2, shape[1:]).astype(np.float32))).clamp(0, 255)
-    gain = []
-    for name, v in zip(ENCODINGS, value, strict=True):
-        decode = get_encoding(name).decode
-        stops = torch.log2(decode(v / 255).clamp_min(1e-6) / decode(torch.tensor(254.5 / 255)))
-        gain.append(stops.clamp(0, 10))
-    flow = torch.from_numpy(rng.normal(0, 1, (len(ENCODINGS), frames, 2, size, size)).astype(np.float32))
-    return ClipBatch(
-        codes=codes,
-        value_lsb=value,
-        gain_stops=torch.stack(gain),
-        flow_px=-flow,
-        exact_flow_px=flow,
-        visible=torch.from_numpy(rng.random((len(ENCODINGS), frames, 1, size, size)) < 0.8),
-        half_width_lsb=w,
-        log_width=torch.stack([log_width_table(get_encoding(name), 255) for name in ENCODINGS]),
-        width_stops=torch.stack([bin_width_stops(get_encoding(name), 255) for name in ENCODINGS]),
-        encodings=ENCODINGS,
-    )
-
-
-def guesses(batch: ClipBatch, seed: int = 1) -> list[Prediction]:
-    """Random predictions, one per frame, that want gradients."""
-    rng = np.random.default_rng(seed)
-
-    def uniform(low: float, high: float, like: Tensor) -> Tensor:
-        return torch.from_numpy(rng.uniform(low, high, like.shape).astype(np.float32))
-
-    w = batch.half_width_lsb.view(-1, 1, 1, 1)
-    return [
-        Prediction(
-            (uniform(-1, 1, codes) * w).requires_grad_(),
-            uniform(0, 3, codes).requires_grad_(),
-            uniform(0.1, 2, codes[:, :1]).requires_grad_(),
-        )
-        for codes in batch.codes.unbind(1)
-    ]
-
-
-def perfect(batch: ClipBatch, error_stops: float = 1.0) -> list[Prediction]:
-    w = batch.half_width_lsb.view(-1, 1, 1, 1)
-    return [
-        Prediction(
-            torch.maximum(torch.minimum(value - codes, w), -w),
-            gain,
-            torch.full_like(codes[:, :1], error_stops),
-        )
-        for codes, value, gain in zip(
-            batch.codes.unbind(1), batch.value_lsb.unbind(1), batch.gain_stops.unbind(1), strict=True
-        )
-    ]
-
-
-@pytest.fixture(scope="module")
-def batch() -> ClipBatch:
-    return make_batch()
-
-
-def naive_code_loss(batch: ClipBatch, predictions: list[Prediction], gain_weight: float) -> float:
-    """The sum that trained the shipped model, frame by frame and difference by difference."""
-    total = 0.0
-    for t, prediction in enumerate(predictions):
-        codes, value = batch.codes[:, t].double().numpy(), batch.value_lsb[:, t].double().numpy()
-        w = batch.half_width_lsb.double().numpy().reshape(-1, 1, 1, 1)
-        clipped = codes + w >= 255
-        error = prediction.offset_lsb.detach().double().numpy() - np.clip(value - codes, -w, w)
-        error = np.where(clipped, 0, error / (2 * w))
-        width = np.stack(
-            [np.minimum(table[c.astype(int)], 0.5) for table, c in zip(batch.width_stops.numpy(), codes, strict=True)]
-        )
-        miss = np.where(clipped, prediction.gain_stops.detach().numpy() - batch.gain_stops[:, t].numpy(), 0)
-        bound = prediction.gain_error_stops.detach().double().numpy()
-
-        def ripple(x: np.ndarray) -> float:
-            return float(np.abs(np.diff(x, axis=-1)).mean() + np.abs(np.diff(x, axis=-2)).mean())
-
-        total += np.abs(error).mean() + (np.abs(error) * width).mean() / width.mean() + 0.25 * ripple(error)
-        total += gain_weight * (np.abs(miss).mean() + 0.25 * ripple(miss))
-        total += 0.05 * np.where(clipped, np.abs(miss) / bound + np.log(bound), 0).mean()
-    return total / len(predictions)
-
-
-def test_the_default_is_what_trained_the_shipped_model(batch: ClipBatch) -> None:
+def test_the_default_agrees_with_a_loop(batch: ClipBatch) -> None:
     predictions = guesses(batch)
     total, terms = objective(batch, predictions, LossConfig())
     assert float(total.detach()) == pytest.approx(naive_code_loss(batch, predictions, 0.3), rel=1e-5)
     assert set(terms) == {"offset", "offset_stops", "offset_gradient", "gain", "gain_gradient", "gain_error"}
+
+
+def test_the_square_of_the_stops_is_that_of_clipped_channels(batch: ClipBatch) -> None:
+    predictions = guesses(batch)
+    total, _ = objective(batch, predictions, only(gain_square=2.0))
+    squares = [
+        (prediction.gain_stops - batch.gain_stops[:, t])[batch.clipped[:, t]].square().detach()
+        for t, prediction in enumerate(predictions)
+    ]
+    assert float(total.detach()) == pytest.approx(2 * float(torch.cat(squares).mean()), rel=1e-5)
 
 
 def test_the_sum_is_that_of_the_weighted_terms(batch: ClipBatch) -> None:
@@ -275,103 +189,6 @@ def test_a_prediction_for_every_frame_is_needed(batch: ClipBatch) -> None:
 def test_configurations_that_cannot_be_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         LossConfig(**wrong)
-
-
-class Painter(nn.Module):
-    """Says a fixed function of codes and place; remembers what it was asked."""
-
-    def __init__(self, by_place: float = 0.0, scale: float = 0.0) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(scale))
-        self.by_place = by_place
-        self.seen: list[Tensor] = []
-        self.with_graph: list[bool] = []
-
-    def forward(
-        self, codes: Tensor, state: None, source: Source, flow_px: None
-    ) -> tuple[list[Prediction], dict[str, Tensor]]:
-        assert state is None
-        assert flow_px is None
-        assert codes.shape[1] == 1
-        self.seen.append(codes[:, 0])
-        self.with_graph.append(torch.is_grad_enabled())
-        place = torch.arange(codes.shape[-1]) % 2 * self.by_place
-        offset = self.scale * torch.sin(codes[:, 0]) + place
-        zeros = torch.zeros_like(offset)
-        return [Prediction(offset, zeros, zeros[:, :1] + 1)], {}
-
-
-def flat_batch(code: float) -> ClipBatch:
-    batch = make_batch(frames=2, size=32)
-    return dataclasses.replace(batch, codes=torch.full_like(batch.codes, code))
-
-
-def test_a_network_that_moves_along_is_coherent() -> None:
-    loss = coherence(Painter(scale=0.3), flat_batch(100.0), np.random.default_rng(0))
-    assert float(loss.detach()) == pytest.approx(0, abs=1e-5)
-
-
-def test_a_network_that_knows_where_it_is_is_not() -> None:
-    loss = coherence(Painter(by_place=0.4), flat_batch(100.0), np.random.default_rng(0), rotation_deg=0, zoom=0)
-    # A whole column's shift would cost all of it in every pixel.
-    assert 0.01 < float(loss.detach()) < 0.4
-
-
-def test_keeping_the_code_costs_only_the_rounding(batch: ClipBatch) -> None:
-    still = dataclasses.replace(batch, half_width_lsb=torch.full((3,), 0.5))
-    loss = coherence(Painter(), still, np.random.default_rng(0))
-    # What rounding cuts off is anything up to half a code.
-    assert float(loss.detach()) == pytest.approx(0.25, abs=0.02)
-
-
-def test_coherence_agrees_with_a_transform_of_another_library() -> None:
-    batch, net = make_batch(frames=1, size=32, seed=3), Painter(by_place=0.2, scale=0.3)
-    batch.codes[..., 12:18, 14:20] = 255
-    given = {"shift_px": 9.0, "rotation_deg": 4.0, "zoom": 0.05}
-    loss = coherence(net, batch, np.random.default_rng(5), **given)
-
-    draws = np.random.default_rng(5).uniform(-1, 1, (3, 4)) * (9.0, 9.0, np.deg2rad(4.0), 0.05)
-    above = below = 0.0
-    for index, (x, y, angle, zoom) in enumerate(draws):
-        w = HALF_WIDTHS[index]
-        turn = (1 + zoom) * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])  # rows, columns
-        centre = np.array([15.5, 15.5])
-        back = np.linalg.inv(turn)
-        start = centre - back @ (centre + np.array([y, x]))
-
-        def move(picture: np.ndarray, back: np.ndarray = back, start: np.ndarray = start, **kw: Any) -> np.ndarray:
-            return ndimage.affine_transform(picture, back, start, order=1, **{"mode": "nearest"} | kw)
-
-        place = np.arange(32) % 2 * 0.2
-        inside = move(np.ones((32, 32)), mode="grid-constant") > 0.999
-        for codes in batch.codes[index, 0].double().numpy():
-            moved = np.rint(move(codes))
-            error = moved + 0.3 * np.sin(moved) + place - move(codes + 0.3 * np.sin(codes) + place)
-            counts = inside & (move((codes + w >= 255).astype(float)) < 1e-3)
-            above += (np.abs(error) / (2 * w) * counts)[4:-4, 4:-4].sum()
-            below += counts[4:-4, 4:-4].sum()
-    # A value next to a half may be rounded otherwise by the other library.
-    assert float(loss.detach()) == pytest.approx(above / below, rel=1e-3)
-    assert bool((net.seen[1] == net.seen[1].round()).all())
-    assert not torch.equal(net.seen[0], net.seen[1])
-
-
-def test_only_the_moved_picture_is_pulled_and_lights_do_not_count() -> None:
-    net = Painter(scale=0.3)
-    batch = make_batch(frames=1, size=32)
-    coherence(net, batch, np.random.default_rng(1)).backward()
-    assert net.with_graph == [False, True]
-    assert net.scale.grad is not None
-    assert float(net.scale.grad) != 0
-    white = coherence(Painter(by_place=0.4), flat_batch(255.0), np.random.default_rng(0))
-    assert float(white.detach()) == 0
-
-
-def test_moves_repeat_with_their_seed() -> None:
-    batch, net = make_batch(frames=1, size=32), Painter(scale=0.3, by_place=0.2)
-    first, again, other = (float(coherence(net, batch, np.random.default_rng(s)).detach()) for s in (1, 1, 2))
-    assert first == again
-    assert first != other
 
 
 def test_a_real_network_learns_from_all_of_it() -> None:

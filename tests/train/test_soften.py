@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from seqhdr.errors import UsageError
+from seqhdr.train import synthetic
 from seqhdr.train.config import SceneConfig
 from seqhdr.train.degrade import DegradeConfig
 from seqhdr.train.layers import LayerConfig
@@ -94,3 +95,14 @@ def test_sizes_and_contrasts_are_drawn_from_their_ranges(noisy: Panorama) -> Non
 def test_what_cannot_be_drawn_is_refused(keys: dict[str, object], name: str) -> None:
     with pytest.raises(UsageError, match=f"scene.soft.{name} is .*give"):
         SoftConfig(**keys)
+
+
+def test_layers_are_lit_for_the_panorama_that_is_filmed(noisy: Panorama, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its extremes the median of a softened panorama may lie elsewhere."""
+    asked: list[float] = []
+    softened = panorama_from_linear("soft", np.full((16, 32, 3), 2.0**5, np.float32))
+    monkeypatch.setattr(synthetic, "draw_soft", lambda panorama, config, rng: softened)
+    monkeypatch.setattr(synthetic, "draw_layers", lambda *args: asked.append(args[-1]) or [])
+    make_clip(noisy, SceneConfig(), np.random.default_rng(1), 1, 16, 16)
+    assert asked == [softened.log2_median]
+    assert abs(asked[0] - noisy.log2_median) > 3

@@ -85,7 +85,7 @@ def run(
     shots = _find(patterns, chosen)
     device = choose_device(chosen.device)
     net = load_decoder(chosen.model, device)
-    chosen = _without_memory(chosen) if not net.remembers else chosen
+    chosen = _suited(chosen, net)
     flow = make_flow(chosen.flow, chosen.flow_weights, device)
     setups = [prepare_shot(shot, chosen, device, flow) for shot in shots]
     # All shots before the first is begun: the refusal of the second must not come hours later.
@@ -116,8 +116,8 @@ def plan(patterns: str | Path | Sequence[str | Path], *, output: str | Path, **o
     """
     chosen = RunOptions(output=Path(output), **options)
     device = choose_device(chosen.device)
-    net = load_decoder(chosen.model, device)
-    chosen = _without_memory(chosen) if not net.remembers else chosen
+    net = load_decoder(chosen.model)
+    chosen = _suited(chosen, net)
     flow = make_flow(chosen.flow, chosen.flow_weights, device)
     return [plan_shot(prepare_shot(shot, chosen, device, flow), chosen, net) for shot in _find(patterns, chosen)]
 
@@ -163,9 +163,9 @@ def _output_pattern(setup: ShotSetup, options: RunOptions) -> str:
     return str(options.output / name.replace(f".{shot.number(shot.frames[0])}.exr", f".{token}.exr"))
 
 
-def _without_memory(options: RunOptions) -> RunOptions:
-    """Options of a method that looks at one frame at a time: what carries a memory is neither done nor claimed."""
-    return dataclasses.replace(options, flow="off", flow_weights=None, preroll=0)
+def _suited(options: RunOptions, net: Decoder) -> RunOptions:
+    """Without what carries a memory, where there is none: it would be done for nothing, and claimed in the header."""
+    return options if net.remembers else dataclasses.replace(options, flow="off", flow_weights=None, preroll=0)
 
 
 def _empty_report(setup: ShotSetup, options: RunOptions, net: Decoder) -> ShotReport:

@@ -33,7 +33,7 @@ from seqhdr.color.encodings import get_encoding
 from seqhdr.model.device import choose_device
 from seqhdr.model.heap import keep_heap_pages
 from seqhdr.model.net import SeqNet
-from seqhdr.model.source import log_width_table
+from seqhdr.model.source import describe_source, log_width_table
 from seqhdr.train.batch import ClipBatch
 from seqhdr.train.config import TrainConfig
 from seqhdr.train.dataset import ClipBatches, stream_batches
@@ -46,7 +46,7 @@ SETS = ("data.panoramas=['procedural:1', 'procedural:2', 'procedural:3', 'proced
 
 
 def layers(net: SeqNet, side: int) -> Counter[tuple[int, int, int, int]]:
-    """(channels in, channels out, kernel, side) of every convolution of a frame, counted."""
+    """(channels in, channels out, kernel, side) of every convolution of a square frame, smaller frames too, counted."""
     found: Counter[tuple[int, int, int, int]] = Counter()
     hooks = []
 
@@ -57,10 +57,9 @@ def layers(net: SeqNet, side: int) -> Counter[tuple[int, int, int, int]]:
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             hooks.append(module.register_forward_hook(note))
-    device = next(net.parameters()).device
-    half = side // 2
+    source = describe_source(get_encoding("srgb"), 0.5, 255, device=net.device)
     with torch.no_grad():
-        net._unet(torch.zeros(1, net.enter.in_channels, half, half, device=device), None)
+        net.step(torch.zeros(1, 3, side, side, device=net.device), None, source, None)
     for hook in hooks:
         hook.remove()
     return found

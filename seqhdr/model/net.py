@@ -265,7 +265,9 @@ class SeqNet(nn.Module):
         with torch.autocast(scales.full.device.type, enabled=False):
             small = F.avg_pool2d(scales.full, COARSER)
             before = reduce_prior(prior, small, COARSER)
-        return small + self._decode(small, before, source, None, recompute, reduced=True)[0].offset_lsb
+        # Where only the last layer's gains learn, nothing of a smaller frame can: its gains go nowhere.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.enter.weight.requires_grad):
+            return small + self._decode(small, before, source, None, recompute, reduced=True)[0].offset_lsb
 
     def compile_unet(self, backend: str = "inductor") -> None:
         """Let ``torch.compile`` translate the learned part; the blurs and the head around it stay as they are."""

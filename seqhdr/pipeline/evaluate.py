@@ -63,7 +63,7 @@ class ModelScore:
     Attributes:
         model: as it was asked for; of a path, the file's name.
         name: what its card calls it.
-        sha256: of its weights.
+        sha256: of its weights; empty for a method without.
         seconds_per_frame: flow and network, without reading and measuring.
         inputs: by encoding, lossless before compressed.
     """
@@ -140,8 +140,8 @@ class _Running:
         self._score.add_frame(index, codes, pair.value_lsb, pair.gain_stops, offset, gain, self._encoding, w)
         if not self._single_frame:
             return {"model": prediction}
-        # A first frame has no memory anyway.
-        alone = self._predictor.step(pair.codes, None)[0] if index else prediction
+        # A first frame has no memory anyway, nor has any of a method without one.
+        alone = self._predictor.step(pair.codes, None)[0] if index and self._net.remembers else prediction
         return {"model": prediction, "single_frame": alone}
 
     def end(self, flicker: ClipFlicker) -> None:

@@ -23,7 +23,7 @@ _MEMORY_COLUMNS = ("over truth, 1/1000 stop", "model", "frame by frame", "ratio"
 
 
 def _headline(model: ModelScore) -> str:
-    return f"{model.model} ({model.name}, sha256 {model.sha256[:12]})"
+    return f"{model.model} ({model.name}, {f'sha256 {model.sha256[:12]}' if model.sha256 else 'no weights'})"
 
 
 def _title(part: InputScore) -> str:

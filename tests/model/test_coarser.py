@@ -11,14 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seqhdr.color.encodings import get_encoding
 from seqhdr.model import net as network
+from seqhdr.model.head import HEAD_CHANNELS
 from seqhdr.model.net import SeqNet
 from seqhdr.model.pyramid import COARSER, GATED_CELLS, scale_space, upsample
 from seqhdr.model.recall import Prior, pad_prior, recall, reduce_prior
-from seqhdr.model.source import Source
+from seqhdr.model.source import Source, describe_source
+from seqhdr.train.gains import learn_gains
 
 Clip = Callable[..., Tensor]
 SMALLER, CANDIDATES = 9, 11
+SIGNED_SMALLER = slice(HEAD_CHANNELS - 8, HEAD_CHANNELS - 4)  # the last four are the memory's
+COARSER_INPUTS = slice(24 + 3 * 8, 24 + 3 * 9)  # after two times twelve pixels and eight blurs
 
 
 def half_width(source: Source) -> Tensor:
@@ -140,20 +145,71 @@ def test_a_padded_memory_repeats_the_border_and_is_not_valid_there() -> None:
     assert torch.equal(padded.age_frames, 3 * padded.valid)
 
 
-def test_gradients_go_through_the_smaller_frames_and_are_the_same_when_computed_again(
-    net: SeqNet, source: Source, clip: Clip, pan: Clip
+@pytest.mark.parametrize("way", ["the blend", "what the network sees"])
+def test_gradients_go_through_the_smaller_frame_both_ways(net: SeqNet, source: Source, clip: Clip, way: str) -> None:
+    """Only a smaller frame has a level that is not zero, so its weights learn through the smaller frame alone."""
+    made = copy.deepcopy(net).train().requires_grad_(True)
+    with torch.no_grad():
+        if way == "the blend":
+            made.enter.weight[:, COARSER_INPUTS] = 0
+        else:
+            made.leave.weight[4 * SMALLER : 4 * SMALLER + 4] = 0
+            made.leave.bias[4 * SMALLER : 4 * SMALLER + 4] = -200
+            made.leave.weight[SIGNED_SMALLER], made.leave.bias[SIGNED_SMALLER] = 0, 0
+    prediction, _ = made.step(clip(1, 96, 128)[:, 0], None, source, None)
+    prediction.offset_lsb.square().mean().backward()
+    assert made.enter.weight.grad is not None
+    assert made.enter.weight.grad[:, -1].abs().sum() > 0
+
+
+def test_recomputed_gradients_are_the_same_and_smaller_frames_are_recomputed_too(
+    net: SeqNet, source: Source, clip: Clip, pan: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    codes, flow_px = clip(2, 96, 128), pan(2, 96, 128)
+    codes, flow_px, real, kept = clip(2, 96, 128), pan(2, 96, 128), network.checkpoint, []
+    monkeypatch.setattr(network, "checkpoint", lambda *args, **more: kept.append(1) or real(*args, **more))
     found = []
     for recompute in (False, True):
         made = copy.deepcopy(net).train().requires_grad_(True)
-        # Only what the smaller frame says arrives at the loss through these.
-        made.leave.bias.data[4 * SMALLER : 4 * SMALLER + 4] += 3
         predictions, _ = made(codes, None, source, flow_px, recompute=recompute)
         sum(p.offset_lsb.square().mean() for p in predictions).backward()
         found.append({name: p.grad for name, p in made.named_parameters() if p.grad is not None})
+    assert len(kept) == 4  # two frames, each with a smaller one
     assert found[0].keys() == found[1].keys()
     for name, gradient in found[0].items():
         torch.testing.assert_close(gradient, found[1][name])
-    # The last of the inputs is the level: it is not zero in smaller frames alone.
-    assert found[0]["enter.weight"][:, -1].abs().sum() > 0
+
+
+def test_where_only_gains_learn_the_smaller_frame_costs_no_gradient(
+    net: SeqNet, source: Source, clip: Clip, seen: list[dict[str, Any]]
+) -> None:
+    made = copy.deepcopy(net)
+    for train, wanted in ((learn_gains, False), (lambda net: net.requires_grad_(True), True)):
+        train(made)
+        seen.clear()
+        made.step(clip(1, 96, 128)[:, 0], None, source, None)
+        assert seen[-1]["coarser"].requires_grad == wanted
+
+
+def test_smaller_frames_too_are_float32_under_autocast(net: SeqNet, source: Source, clip: Clip) -> None:
+    codes = clip(1, 96, 130)[:, 0]
+    exact, _ = net.step(codes, None, source, None)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed, _ = net.step(codes, None, source, None)
+    assert mixed.offset_lsb.dtype == torch.float32
+    assert mixed.offset_lsb.abs().max() <= 0.5
+    assert (mixed.offset_lsb - exact.offset_lsb).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize(("bits", "w", "bounded"), [(8, 3.0, True), (10, 0.5, True), (16, 0.5, True), (8, 0.5, False)])
+@pytest.mark.parametrize("size", [(95, 97), (97, 160), (130, 97)])
+def test_all_units_hold_at_sizes_that_have_smaller_frames(
+    net: SeqNet, clip: Clip, pan: Clip, bits: int, w: float, bounded: bool, size: tuple[int, int]
+) -> None:
+    source = describe_source(get_encoding("srgb"), w, 2**bits - 1, bounded=bounded)
+    codes = (clip(2, *size) * (2**bits - 1) / 255).round()
+    predictions, state = net(codes, None, source, pan(2, *size))
+    for prediction in predictions:
+        assert prediction.offset_lsb.shape == (1, 3, *size)
+        assert torch.isfinite(prediction.offset_lsb).all()
+        assert prediction.offset_lsb.abs().max() <= (w if bounded else 20 * w)
+    assert state.decoded.shape == (1, 7, *size)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import seqhdr
@@ -18,6 +19,7 @@ from seqhdr.pipeline.decoders import load_decoder
 
 def test_names_are_networks_or_the_classic_method(tiny_model: str) -> None:
     assert isinstance(load_decoder("classic"), ClassicDeband)
+    assert load_decoder("classic", "meta").device.type == "meta"
     net = load_decoder(tiny_model)
     assert isinstance(net, SeqNet)
     assert (net.name, net.device.type, net.remembers) == ("tiny", "cpu", True)
@@ -66,3 +68,41 @@ def test_it_has_no_card_to_write(tmp_path: Path) -> None:
 def test_it_is_what_the_facade_runs_too(shoot: Any, tmp_path: Path) -> None:
     report = seqhdr.run(shoot(range(1, 3)), output=tmp_path / "out", model="classic", report=False)
     assert len(report.shots[0].frames) == 2
+
+
+def test_motion_is_neither_estimated_nor_claimed_for_it_and_no_frame_read_ahead(
+    shoot: Any, seqhdr: Any, tmp_path: Path
+) -> None:
+    pattern, out = shoot(range(1, 5)), tmp_path / "out"
+    ran = seqhdr("run", pattern, "-o", out, "--model", "classic", "--frames", "3-4")
+    assert ran.code == 0, ran.err
+    settings = json.loads(read_exr(out / "shot_acescct.0003.exr")[1].attributes["seqhdr:settings"])
+    assert settings["flow"] == "off"
+    assert settings["model"] == "classic"
+    ran = seqhdr("run", pattern, "-o", out, "--model", "classic", "--frames", "3-4", "--flow", "off", "--skip-existing")
+    assert "0 frames written, 2 kept" in ran.err
+
+
+def test_a_dry_run_and_its_confidence_know_it(shoot: Any, seqhdr: Any, tmp_path: Path) -> None:
+    pattern, out = shoot(range(1, 3)), tmp_path / "out"
+    ran = seqhdr("run", pattern, "-o", out, "--model", "classic", "--dry-run")
+    assert ran.code == 0, ran.err
+    assert "classic" in ran.out + ran.err
+    assert seqhdr("run", pattern, "-o", out, "--model", "classic", "--aov", "clip,confidence").code == 0
+    channels, _ = read_exr(out / "shot_acescct.0001.exr")
+    clipped = np.maximum.reduce([value for name, value in channels.items() if name.startswith("clip")]) > 0
+    (confidence,) = (value for name, value in channels.items() if name.startswith("confidence"))
+    assert clipped.any()
+    np.testing.assert_allclose(confidence[clipped], 2.0**-4)
+    np.testing.assert_allclose(confidence[~clipped], 1)
+
+
+def test_it_is_measured_like_a_model_and_has_no_hash(seqhdr: Any, tmp_path: Path) -> None:
+    words = ("procedural:1", "-o", tmp_path / "clips", "--clips", 1, "--frames", 2, "--size", "64x48")
+    assert seqhdr("synth", *words).code == 0
+    numbers = tmp_path / "numbers.json"
+    ran = seqhdr("eval", tmp_path / "clips", "--model", "classic", "--single-frame", "--json", numbers)
+    assert ran.code == 0, ran.err
+    assert "classic (classic, no weights)" in ran.out
+    (model,) = json.loads(numbers.read_text())["models"]
+    assert (model["name"], model["sha256"]) == ("classic", "")

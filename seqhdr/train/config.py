@@ -52,7 +52,7 @@ class DataConfig:
         frames: T, frames of a clip.
         crops: side of the crops in pixels → clips of a batch (per process), about equal in pixels.
         crop_shares: side of the crops → share of the batches.
-        flow: shares of the flow the network is given: ``dis``, ``exact``, ``broken`` (exact with smooth errors),
+        flow: shares of the flow the network is given: ``dis``, ``exact``, ``broken`` (wrong, or no motion at all),
             ``raft``, ``none``.
         raft_weights: path of RAFT's weights, or ``download``.
         workers: processes that make clips; 0 makes them in the training process.

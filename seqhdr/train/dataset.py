@@ -80,10 +80,8 @@ class ClipBatches(Dataset[ClipBatch]):
             return exact
         if kind == "none":
             return _after_first(torch.full_like(later, _NOWHERE_PX))
-        if kind == "broken":  # smooth errors of an eighth to four pixels
-            rough = rng.normal(0, 2 ** rng.uniform(-3, 2), (len(later), 2, 4, 4)).astype(np.float32)
-            error = F.interpolate(torch.from_numpy(rough), size=exact.shape[-2:], mode="bicubic", align_corners=False)
-            return _after_first(later + error)
+        if kind == "broken":
+            return _after_first(_break_flow(later, rng))
         if kind == "raft" and self._raft is None:
             self._raft = make_flow("raft", self._data.raft_weights, "cpu")
         # A small picture changes OpenCV's DIS for good, so every clip gets its own; that takes no longer.
@@ -91,6 +89,18 @@ class ClipBatches(Dataset[ClipBatch]):
         assert estimator is not None, kind
         picture = clip.codes[0] / 255
         return _after_first(estimator(picture[1:], picture[:-1]))
+
+
+def _break_flow(flow_px: Tensor, rng: np.random.Generator) -> Tensor:
+    """Motion (T, 2, H, W) made wrong: by a smooth field of an eighth to eight pixels, by one shift, or altogether."""
+    size_px, kind = 2 ** rng.uniform(-3, 3), rng.choice(3, p=(0.6, 0.25, 0.15))
+    if kind == 0:
+        rough = rng.normal(0, size_px, (len(flow_px), 2, 4, 4)).astype(np.float32)
+        field = torch.from_numpy(rough)
+        return flow_px + F.interpolate(field, size=flow_px.shape[-2:], mode="bicubic", align_corners=False)
+    if kind == 1:
+        return flow_px + torch.from_numpy(rng.normal(0, size_px, (1, 2, 1, 1)).astype(np.float32))
+    return torch.zeros_like(flow_px)
 
 
 def stream_batches(batches: ClipBatches, numbers: Sequence[int], data: DataConfig, *, pin: bool) -> Iterator[ClipBatch]:

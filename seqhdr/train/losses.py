@@ -37,6 +37,7 @@ __all__ = [
     "offset_gradient",
     "offset_miss",
     "offset_stops",
+    "square_left",
     "ssim_loss",
     "temporal_consistency",
     "temporal_residual",
@@ -51,6 +52,8 @@ _SCALE_EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _WINDOW_PX = 11
 # A batch with a smaller share of clipped channels counts as if it had this one, and so less.
 _LEAST_CLIPPED = 0.002
+# A clip whose codes are off by less than this in log, RMS, counts as if they were off by this: a tenth of a code.
+_LEAST_ERROR_LOG = 0.0001
 # The coarsest level of a pyramid is not smaller than this.
 _SMALLEST_PX = 4
 
@@ -146,6 +149,22 @@ def gain_error(miss: Tensor, gain_error_stops: Tensor, clipped: Tensor) -> Tenso
 def l1(rgb_log: Tensor, truth_log: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean absolute difference, in log."""
     return _mean((rgb_log - truth_log).abs(), weight)
+
+
+def square_left(rgb_log: Tensor, truth_log: Tensor, identity_log: Tensor, clipped: Tensor) -> Tensor:
+    """How much of the squared error of the codes is left, over all channels that are not clipped: 10^(-gain / 10).
+
+    The ratio is taken clip by clip and then averaged, so that a dark display-encoded clip, whose codes are wide in log,
+    does not outvote the others.
+
+    Args:
+        rgb_log, truth_log: (B, T, 3, H, W) in log.
+        identity_log: what the codes alone say, the same shape.
+        clipped: bool, the same shape.
+    """
+    known = (~clipped).to(rgb_log.dtype)
+    left, all_of_it = (((x - truth_log).square() * known).flatten(1).sum(dim=1) for x in (rgb_log, identity_log))
+    return (left / all_of_it.clamp_min(_LEAST_ERROR_LOG**2 * known[0].numel())).mean()
 
 
 def l1_linear(rgb_lin: Tensor, truth_lin: Tensor, weight: Tensor | None = None, ceiling: float = CEILING) -> Tensor:

@@ -44,6 +44,7 @@ class LossConfig:
         gain_square: square of that error, over clipped channels only.
         gain_gradient: ripples of that error.
         gain_error: how well the expected error of the stops fits.
+        square_left: share of the codes' squared error in log that is left, clip by clip.
         l1_log: absolute difference in log.
         l1_linear: absolute difference in scene-linear light up to 16.
         gradient: gradients in log; the usual weight is 1.5.
@@ -75,6 +76,7 @@ class LossConfig:
     gain_square: float = 0.0
     gain_gradient: float = 0.075
     gain_error: float = 0.05
+    square_left: float = 0.0
     l1_log: float = 0.0
     l1_linear: float = 0.0
     gradient: float = 0.0
@@ -218,6 +220,10 @@ def _log_formulas(
             batch.clipped, gain_error_stops, config.saturated_weight, config.uncertain_weight
         )
 
+    def square_left() -> Tensor:
+        nothing = torch.zeros_like(offset_lsb)
+        return losses.square_left(light()[0], truth()[0], decode_log(batch, nothing, nothing)[0], batch.clipped)
+
     def weighed(formula: Callable[[Tensor, Tensor, Tensor], Tensor], space: int = 0) -> _Formula:
         return lambda: formula(light()[space], truth()[space], weight())
 
@@ -225,6 +231,7 @@ def _log_formulas(
         return lambda: formula(light()[0], truth()[0])
 
     formulas: dict[str, _Formula] = {
+        "square_left": square_left,
         "l1_log": weighed(losses.l1),
         "l1_linear": weighed(losses.l1_linear, space=1),
         "gradient": weighed(losses.gradient),

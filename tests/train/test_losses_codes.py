@@ -89,3 +89,23 @@ def test_codes_between_two_weigh_like_the_nearest() -> None:
     width[0, 7:9] = torch.tensor([0.1, 0.3])
     codes = torch.tensor([7.75, 7.25]).expand(1, 1, 3, 1, 2)
     assert float(losses.offset_stops(miss, codes, width)) == pytest.approx(0.3 / 0.4)
+
+
+def test_what_is_left_of_the_squared_error_is_a_mean_over_clips() -> None:
+    truth, codes = noise(3, 2, 3, 4, 5), noise(3, 2, 3, 4, 5, seed=1)
+    clipped = torch.rand(truth.shape, generator=torch.Generator().manual_seed(3)) < 0.3
+    guess = truth + (codes - truth) * torch.tensor([0.5, 0.0, 1.0]).view(3, 1, 1, 1, 1)
+    guess[clipped] = 99.0  # what is clipped has no say
+    assert float(losses.square_left(guess, truth, codes, clipped)) == pytest.approx((0.25 + 0 + 1) / 3)
+    # One clip a thousand times as far off as the others counts no more than they do.
+    factor = torch.tensor([1.0, 1e3, 1.0]).view(3, 1, 1, 1, 1)
+    far = losses.square_left(guess * factor, truth * factor, codes * factor, clipped)
+    assert float(far) == pytest.approx((0.25 + 0 + 1) / 3)
+
+
+def test_codes_without_error_are_not_divided_by() -> None:
+    truth = torch.zeros(1, 1, 3, 2, 2)
+    unclipped = torch.zeros_like(truth, dtype=torch.bool)
+    assert float(losses.square_left(truth, truth, truth, unclipped)) == 0
+    assert float(losses.square_left(truth + 1e-4, truth, truth, unclipped)) == pytest.approx(1)
+    assert float(losses.square_left(truth + 1, truth, truth + 1, ~unclipped)) == 0

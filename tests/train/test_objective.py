@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from seqhdr.color.encodings import get_encoding
 from seqhdr.errors import UsageError
+from seqhdr.model.head import Prediction
 from seqhdr.model.net import ModelConfig, SeqNet
 from seqhdr.train import losses
 from seqhdr.train.batch import ClipBatch
@@ -107,6 +108,16 @@ def test_light_is_decoded_by_each_clips_own_encoding_and_width(batch: ClipBatch)
         stops = np.log2(expected.numpy().clip(2.0**-7))
         bright = expected.numpy() > 2.0**-7
         np.testing.assert_allclose(rgb_log[index].numpy()[bright], ((stops + 9.72) / 17.52)[bright], atol=1e-5)
+
+
+def test_keeping_every_code_leaves_all_of_the_squared_error(batch: ClipBatch) -> None:
+    codes = [
+        Prediction(torch.zeros_like(guess.offset_lsb), torch.ones_like(guess.gain_stops), guess.gain_error_stops)
+        for guess in guesses(batch)
+    ]
+    config = only(square_left=1.0)
+    assert float(objective(batch, codes, config)[1]["square_left"]) == pytest.approx(1)
+    assert float(objective(batch, guesses(batch), config)[1]["square_left"]) != pytest.approx(1, abs=0.01)
 
 
 def test_terms_in_log_compare_true_light(batch: ClipBatch) -> None:

@@ -11,11 +11,11 @@ from seqhdr.model.head import Prediction
 from seqhdr.model.net import State
 from seqhdr.model.source import Source
 
-__all__ = ["Decoder"]
+__all__ = ["Decoder", "NamedMethod"]
 
 
-class Decoder(Protocol):
-    """What :class:`seqhdr.model.predict.Predictor` needs of a network."""
+class NamedMethod(Protocol):
+    """What made a frame, for provenance."""
 
     @property
     def name(self) -> str:
@@ -23,7 +23,11 @@ class Decoder(Protocol):
 
     @property
     def weights_sha256(self) -> str:
-        """Hash of its weights, for provenance; empty without any."""
+        """Hash of its weights; empty without any."""
+
+
+class Decoder(NamedMethod, Protocol):
+    """What :class:`seqhdr.model.predict.Predictor` needs of a network."""
 
     @property
     def device(self) -> torch.device:

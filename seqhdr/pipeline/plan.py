@@ -12,9 +12,9 @@ from seqhdr.media.frames import read_frame
 from seqhdr.media.shot import output_name
 from seqhdr.model.decoder import Decoder
 from seqhdr.model.tiles import BYTES_FIXED, BYTES_PER_PIXEL, plan_tiles
-from seqhdr.pipeline.convert import output_path
 from seqhdr.pipeline.options import RunOptions
 from seqhdr.pipeline.setup import ShotSetup
+from seqhdr.pipeline.write import output_path
 
 __all__ = ["plan_shot"]
 

@@ -20,7 +20,7 @@ from seqhdr.media.frames import FrameInfo, probe_frame, read_frame
 from seqhdr.media.shot import Shot
 from seqhdr.media.unround import Unrounding, unrounding
 from seqhdr.media.ycbcr import LATTICES
-from seqhdr.model.decoder import Decoder
+from seqhdr.model.decoder import NamedMethod
 from seqhdr.model.motion import FlowEstimator, RaftFlow
 from seqhdr.model.tiles import automatic_tile, plan_tiles
 from seqhdr.pipeline.options import BINS_MODES, SMALLEST_SOFT_WIDTH_LSB, RunOptions, fixed_width
@@ -70,7 +70,7 @@ class ShotSetup:
         """The highest code of the source."""
         return int(2**self.info.bits - 1)
 
-    def settings(self, options: RunOptions, net: Decoder) -> str:
+    def settings(self, options: RunOptions, net: NamedMethod) -> str:
         """Everything that decides the bytes of a frame, as canonical JSON."""
         decisive: dict[str, Any] = options.decisive()
         decisive |= {

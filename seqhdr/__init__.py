@@ -24,6 +24,7 @@ from seqhdr.errors import (
 
 if TYPE_CHECKING:
     from seqhdr.api import Event, RunReport, plan, run, verify
+    from seqhdr.api_classic import stack
     from seqhdr.api_report import ReportResult, report
     from seqhdr.api_train import evaluate, prepare, synth, train_model
     from seqhdr.color.encodings import ColorEncoding, get_encoding
@@ -59,6 +60,7 @@ __all__ = [
     "prepare",
     "report",
     "run",
+    "stack",
     "synth",
     "train_model",
     "verify",
@@ -82,6 +84,7 @@ _HOMES = {
     "prepare": "seqhdr.api_train",
     "report": "seqhdr.api_report",
     "run": "seqhdr.api",
+    "stack": "seqhdr.api_classic",
     "synth": "seqhdr.api_train",
     "train_model": "seqhdr.api_train",
     "verify": "seqhdr.api",

@@ -11,7 +11,7 @@ from seqhdr.errors import UsageError
 from seqhdr.media.atomic import whole_file
 from seqhdr.model.cards import load_model, read_card, save_model
 from seqhdr.model.heap import keep_heap_pages
-from seqhdr.pipeline.decoders import CLASSIC
+from seqhdr.pipeline.decoders import CLASSIC, LUMINANCE
 from seqhdr.pipeline.evaluate import EvalReport
 from seqhdr.pipeline.evaluate import evaluate as evaluate_models
 from seqhdr.pipeline.evaluate_tables import show, to_dict, to_markdown
@@ -123,8 +123,8 @@ def evaluate(
     """
     if card is not None and len(models) != 1:
         raise UsageError(f"--card takes the numbers of one model, and {len(models)} are given: give one --model")
-    if card is not None and str(models[0]) == CLASSIC:
-        raise UsageError(f"--card {card}: {CLASSIC} has no weights to copy: leave --card out, or give another --model")
+    if card is not None and str(models[0]) in (CLASSIC, LUMINANCE):
+        raise UsageError(f"--card {card}: {models[0]} has no weights to copy: leave it out, or give another --model")
     for option, path in (("--json", json_file), ("--markdown", markdown), ("--card", card)):
         if path is not None and not path.parent.is_dir():
             raise UsageError(f"{option} {path}: the folder {path.parent} is not there: create it or give another path")

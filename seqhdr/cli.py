@@ -11,7 +11,30 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from seqhdr import cli_report, cli_train
+from seqhdr import cli_classic, cli_report, cli_train
+from seqhdr.cli_options import (
+    Aov,
+    Bins,
+    BitDepth,
+    Compression,
+    Device,
+    Fps,
+    Frames,
+    InputCurve,
+    InputSpace,
+    Json,
+    LogJson,
+    Missing,
+    Ocio,
+    Output,
+    OutputSpace,
+    Overwrite,
+    Quiet,
+    Report,
+    SkipExisting,
+    Timecode,
+    Verbose,
+)
 from seqhdr.errors import EXIT_INTERRUPTED, GateError, SeqhdrError
 
 if TYPE_CHECKING:
@@ -40,28 +63,19 @@ app = typer.Typer(
 )
 
 
-Frames = Annotated[str | None, typer.Option(help="Frames to use, like 1001-1100x2,1200.", show_default="all")]
-Ocio = Annotated[
-    str | None, typer.Option(help="OCIO config; wins over $OCIO.", show_default="$OCIO, else built-in ACES")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-
 @app.command()
 def run(
     patterns: Annotated[
         list[str], typer.Argument(help="Shots: shot_%04d.png, shot_####.png, shot.@@@@.dpx, shot.$F4.tif")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the EXR frames.")],
+    output: Output,
     frames: Frames = None,
-    missing: Annotated[
-        Literal["error", "hold", "split"],
-        typer.Option(help="A gap: stop, repeat the frame before, or start afresh after it."),
-    ] = "error",
-    input_space: Annotated[str, typer.Option(help="Encoding of the frames.")] = "srgb",
-    output_space: Annotated[str, typer.Option(help="Encoding of the EXR.")] = "acescct",
+    missing: Missing = "error",
+    input_space: InputSpace = "srgb",
+    input_curve: InputCurve = None,
+    output_space: OutputSpace = "acescct",
     ocio: Ocio = None,
-    bins: Annotated[str, typer.Option(help="auto, strict, soft, off, or the half-width in codes.")] = "auto",
+    bins: Bins = "auto",
     model: Annotated[str, typer.Option(help="Shipped model, a .safetensors file, or classic: no network.")] = "s",
     flow: Annotated[Literal["dis", "raft", "off"], typer.Option(help="Motion between frames.")] = "dis",
     flow_weights: Annotated[
@@ -70,29 +84,21 @@ def run(
     cuts: Annotated[str, typer.Option(help="auto, off, or first frames of new shots: 1010,1055.")] = "auto",
     preroll: Annotated[int, typer.Option(help="Frames before the first that warm up the memory.")] = 8,
     tile: Annotated[str, typer.Option(help="auto, off, or the side of a tile in pixels.")] = "auto",
-    bit_depth: Annotated[Literal["half", "float"], typer.Option(help="Of the EXR.")] = "half",
-    compression: Annotated[str, typer.Option(help="none, zip, zips, piz, pxr24, dwaa, dwab.")] = "zip",
-    aov: Annotated[str, typer.Option(help="Extra layers: clip,confidence,delta.")] = "",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    fps: Annotated[
-        str | None, typer.Option(help="Frame rate for the header: 24, 23.976, 24000/1001.", show_default="the source's")
-    ] = None,
-    timecode: Annotated[
-        str | None, typer.Option(help="Of the first frame, HH:MM:SS:FF.", show_default="the source's")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing frames.")] = False,
-    skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Keep complete frames made with the same settings.")
-    ] = False,
-    report: Annotated[
-        bool, typer.Option("--report/--no-report", help="Measure what was written, and put a page beside it.")
-    ] = True,
+    bit_depth: BitDepth = "half",
+    compression: Compression = "zip",
+    aov: Aov = "",
+    device: Device = "auto",
+    fps: Fps = None,
+    timecode: Timecode = None,
+    overwrite: Overwrite = False,
+    skip_existing: SkipExisting = False,
+    report: Report = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show frames, gaps, cuts, tiles and memory; write nothing.")
     ] = False,
-    log_json: Annotated[bool, typer.Option("--log-json", help="One JSON object per event on standard error.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="One line per frame, also on a terminal.")] = False,
+    log_json: LogJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Convert shots of 8- to 16-bit frames into log EXR frames."""
     options: dict[str, Any] = {
@@ -100,6 +106,7 @@ def run(
         "frames": frames,
         "missing": missing,
         "input_space": input_space,
+        "input_curve": input_curve,
         "output_space": output_space,
         "ocio": ocio,
         "bins": bins,
@@ -141,6 +148,9 @@ def verify(
     input_space: Annotated[
         str | None, typer.Option(help="Encoding of the source.", show_default="the header's")
     ] = None,
+    input_curve: Annotated[
+        str | None, typer.Option(help="Response curve the frames were made with.", show_default="none")
+    ] = None,
     output_space: Annotated[str | None, typer.Option(help="Encoding of the EXR.", show_default="the header's")] = None,
     bins: Annotated[
         str | None, typer.Option(help="strict, or the half-width in codes.", show_default="the header's")
@@ -156,6 +166,7 @@ def verify(
         source=source,
         frames=frames,
         input_space=input_space,
+        input_curve=input_curve,
         output_space=output_space,
         bins=bins,
         ocio=ocio,
@@ -226,6 +237,7 @@ def _percent(part: int, whole: int) -> str:
     return f"{min(100 * part / whole, 99.999):.3f} % ({whole - part} outside)"
 
 
+app.command()(cli_classic.stack)
 app.command()(cli_report.report)
 app.command()(cli_train.synth)
 app.command()(cli_train.prepare)

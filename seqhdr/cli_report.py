@@ -40,6 +40,9 @@ def report(
     input_space: Annotated[
         str | None, typer.Option(help="Encoding of the source.", show_default="the header's")
     ] = None,
+    input_curve: Annotated[
+        str | None, typer.Option(help="Response curve the source was read with.", show_default="none")
+    ] = None,
     output_space: Annotated[
         str | None, typer.Option(help="Encoding of the shots.", show_default="the header's, else linear or sRGB")
     ] = None,
@@ -111,6 +114,7 @@ def report(
                 max_jitter=max_jitter,
                 min_inside=min_inside,
                 input_space=input_space,
+                input_curve=input_curve,
                 output_space=output_space,
                 truth_space=truth_space,
                 bins=bins,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -80,6 +80,7 @@ class ExposureStack:
         encoding: what the codes mean; its primaries play no part.
         max_code: the largest code, where frames clip.
         noise: of each exposure.
+        masks: (N, 1 or 3, H or 1, W or 1) from 0 on, what each exposure's weights are multiplied by.
     """
 
     codes: Tensor
@@ -87,6 +88,7 @@ class ExposureStack:
     encoding: ColorEncoding
     max_code: float
     noise: NoiseModel
+    masks: Tensor = field(default_factory=lambda: torch.ones(1, 1, 1, 1))
 
 
 def debevec(stack: ExposureStack) -> Tensor:
@@ -178,6 +180,7 @@ def merge_exposures(
     max_code: float,
     method: str = "granados",
     noise: NoiseModel | None = None,
+    masks: Sequence[Tensor] | None = None,
 ) -> Tensor:
     """Merge several exposures of one frame, each channel by itself.
 
@@ -194,6 +197,8 @@ def merge_exposures(
         max_code: the largest code, where frames clip: 255 of 8 bits.
         method: a name in :data:`MERGE_WEIGHTS`.
         noise: the camera's, read by ``granados`` only; without it a middling camera is assumed.
+        masks: one (1, H, W) or (3, H, W) per exposure, from 0 on, times its weights; where a mask is 0 the exposure
+            does not count, not even as the brightest or the darkest.
 
     Returns:
         (3, H, W) scene-linear light in the encoding's primaries, in the dtype of the codes: what an exposure of t = 1
@@ -203,7 +208,8 @@ def merge_exposures(
         UnknownNameError: there is no such method.
         UsageError: not as many exposures as frames, none at all, one that is not a number above 0, or more than 40
             stops between the darkest and the brightest.
-        ValueError: frames of other shapes or dtypes, or a ``max_code`` that is not above 0.
+        ValueError: frames of other shapes or dtypes, a ``max_code`` that is not above 0, not as many masks as frames,
+            or a pixel that no mask lets through.
     """
     if method not in MERGE_WEIGHTS:
         raise UnknownNameError("merge method", method, MERGE_WEIGHTS)
@@ -219,7 +225,12 @@ def merge_exposures(
     # Relative to the longest, so that weights do not depend on the unit of time.
     longest = max(exposures)
     times = codes[0].new_tensor([t / longest for t in exposures]).view(-1, 1, 1, 1)
-    stack = ExposureStack(torch.stack(tuple(codes)), times, encoding, max_code, noise or NoiseModel())
+    heard = torch.ones_like(times) if masks is None else torch.stack(tuple(masks)).to(times)
+    if len(heard) != len(codes):
+        raise ValueError(f"masks: got {len(heard)} for {len(codes)} frames, expected one each")
+    if not bool((heard > 0).any(dim=0).all()):
+        raise ValueError("masks: got a pixel that no mask lets through, expected at least one above 0 everywhere")
+    stack = ExposureStack(torch.stack(tuple(codes)), times, encoding, max_code, noise or NoiseModel(), heard)
     return _average(stack, MERGE_WEIGHTS[method](stack)) / longest
 
 
@@ -239,10 +250,11 @@ def _check_exposures(exposures: Sequence[float], frames: int) -> None:
 
 def _average(stack: ExposureStack, weights: Tensor) -> Tensor:
     """(3, H, W): Σ w X / t / Σ w over what counts; see :func:`merge_exposures` for what does."""
-    t = stack.exposures
-    clipped, black = stack.codes >= stack.max_code, stack.codes <= 0
-    counts = (~clipped | (t == t.min())) & (~black | (t == t.max()))
-    weights = torch.where(counts, weights, 0)
+    t, heard = stack.exposures, stack.masks > 0
+    clipped, black = heard & (stack.codes >= stack.max_code), heard & (stack.codes <= 0)
+    shortest, longest = torch.where(heard, t, math.inf).amin(dim=0), torch.where(heard, t, 0).amax(dim=0)
+    counts = heard & (~clipped | (t == shortest)) & (~black | (t == longest))
+    weights = torch.where(counts, weights * stack.masks, 0)
     # Of equal exposures all are taken, or the order of the frames would matter.
     brightest = counts & (t == torch.where(counts, t, 0).amax(dim=0))
     darkest_clipped = clipped & (t == torch.where(clipped, t, math.inf).amin(dim=0))

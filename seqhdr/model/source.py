@@ -27,12 +27,15 @@ class Source:
         log_width: (B, WIDTH_LUT_SIZE) log2 of the width in stops of one code, over the range 0..max_code.
         max_code: 2^N - 1 for N-bit codes.
         bounded: whether the output is held in its bins.
+        encodings: what the codes mean, per clip, for methods that compute in light; the network goes by
+            ``log_width``, and in training there are none.
     """
 
     half_width_lsb: Tensor
     log_width: Tensor
     max_code: float = 255.0
     bounded: bool = True
+    encodings: tuple[ColorEncoding, ...] = ()
 
 
 def log_width_table(encoding: ColorEncoding, max_code: int) -> Tensor:
@@ -68,4 +71,5 @@ def describe_source(
         log_width_table(encoding, max_code)[None].to(device),
         float(max_code),
         bounded,
+        (encoding,),
     )

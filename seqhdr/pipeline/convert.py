@@ -21,7 +21,7 @@ from seqhdr.pipeline.options import RunOptions
 from seqhdr.pipeline.setup import ShotSetup
 from seqhdr.pipeline.write import FrameReport, FrameWriter, output_path
 
-__all__ = ["ShotReport", "convert_shot", "frames_to_keep", "segments_with_preroll"]
+__all__ = ["ShotReport", "convert_shot", "frames_to_keep", "make_folder", "segments_with_preroll"]
 
 
 @dataclass
@@ -95,7 +95,7 @@ def convert_shot(
     wanted = set(setup.shot.frames) - set(report.skipped)
     if not wanted:
         return
-    _make_folder(options.output)
+    make_folder(options.output)
     writer = FrameWriter(setup, options, net)
     predictor = Predictor(
         net,
@@ -170,7 +170,12 @@ def _read(setup: ShotSetup, frames: list[int]) -> Iterator[tuple[int, Frame | Se
             yield number, error
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make the output folder.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

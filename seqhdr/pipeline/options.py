@@ -29,6 +29,7 @@ class RunOptions:
         frames: ``1001-1100x2,1200``, or None for all.
         missing: ``error``, ``hold`` or ``split``.
         input_space: encoding of the codes, a short name or one of the OCIO config's.
+        input_curve: path of a response curve that takes the place of that encoding's curve, or None.
         output_space: encoding of the EXR.
         ocio: path of an OCIO config; None takes ``$OCIO``, else the built-in ACES config.
         bins: ``auto``, ``strict``, ``soft``, ``off``, or w in codes.
@@ -53,6 +54,7 @@ class RunOptions:
     frames: str | None = None
     missing: str = "error"
     input_space: str = "srgb"
+    input_curve: str | None = None
     output_space: str = "acescct"
     ocio: str | None = None
     bins: str = "auto"

@@ -17,6 +17,7 @@ from seqhdr.media.atomic import whole_file
 from seqhdr.media.shot import EXR_EXTENSIONS, SOURCE_EXTENSIONS, Shot, find_shot
 from seqhdr.media.timecode import parse_fps
 from seqhdr.pipeline.footage import Footage, open_footage
+from seqhdr.pipeline.input_curve import check_header_curve, load_input_curve
 from seqhdr.pipeline.material import Material
 from seqhdr.pipeline.measure import measure_shot
 from seqhdr.pipeline.reference_flow import flow_size
@@ -177,7 +178,7 @@ def _material(
     pattern: str, source: str | None, truth: str | None, options: ReportOptions, *, like: Shot | None = None
 ) -> tuple[Material, str | None]:
     """What is to be measured, and why its bins are as wide as they are; of ``like``, only the frames it has too."""
-    ocio = options.ocio
+    ocio, curve = options.ocio, load_input_curve(options.input_curve)
     result = open_footage(
         pattern, frames=options.frames, space=options.output_space, ocio=ocio, option="--output-space"
     )
@@ -186,12 +187,16 @@ def _material(
         segments = tuple(tuple(frame for frame in run if frame in on_disk) for run in like.segments)
         kept = tuple(frame for run in segments for frame in run)
         result = dataclasses.replace(result, shot=dataclasses.replace(result.shot, frames=kept, segments=segments))
+        # The source as a result: its curve is the input's.
+        result = result if curve is None else dataclasses.replace(result, encoding=curve.on(result.encoding))
     header = result.first.attributes
     origin, ideal, reason = None, None, None
     width = 0.5
     if source is not None:
         space = options.input_space or header.get("seqhdr:input_space")
+        check_header_curve(header, curve, result.first.path)
         origin = open_footage(source, space=space and str(space), ocio=ocio, option="--input-space")
+        origin = origin if curve is None else dataclasses.replace(origin, encoding=curve.on(origin.encoding))
         if origin.first.max_code is None:
             raise UsageError(
                 f"{source}: holds {origin.first.storage} values, and a source is 8- to 16-bit codes: "

@@ -51,6 +51,7 @@ class ReportOptions:
         frames: ``1001-1100x2,1200``, or None for all.
         input_space, output_space, truth_space: encodings of source, result and truth; None takes the header's, else
             sRGB for integers and scene-linear for EXR.
+        input_curve: path of the response curve the source was read with, in place of its encoding's curve, or None.
         ocio: path of an OCIO config; None takes ``$OCIO``, else the built-in ACES config.
         bins: half-width to audit, ``strict`` or in codes; None takes the header's, else ``strict``.
         cuts: ``auto``, ``off``, or the frames that start a new shot, ``1010,1055``.
@@ -64,6 +65,7 @@ class ReportOptions:
     output: Path | None = None
     frames: str | None = None
     input_space: str | None = None
+    input_curve: str | None = None
     output_space: str | None = None
     truth_space: str | None = None
     ocio: str | None = None

@@ -23,6 +23,7 @@ from seqhdr.media.ycbcr import LATTICES
 from seqhdr.model.decoder import NamedMethod
 from seqhdr.model.motion import FlowEstimator, RaftFlow
 from seqhdr.model.tiles import automatic_tile, plan_tiles
+from seqhdr.pipeline.input_curve import InputCurve, load_input_curve
 from seqhdr.pipeline.options import BINS_MODES, SMALLEST_SOFT_WIDTH_LSB, RunOptions, fixed_width
 
 __all__ = ["BinsChoice", "ShotSetup", "prepare_shot"]
@@ -49,7 +50,10 @@ class BinsChoice:
 
 @dataclass(frozen=True)
 class ShotSetup:
-    """A shot, ready to run: its frames' header, encodings, bins, tile side in pixels (None: whole frames), flow."""
+    """A shot, ready to run: its frames' header, encodings, bins, tile side in pixels (None: whole frames), flow.
+
+    ``curve`` is the response curve that ``source_space`` has in place of its own, or None.
+    """
 
     shot: Shot
     info: FrameInfo
@@ -58,6 +62,7 @@ class ShotSetup:
     bins: BinsChoice
     tile: int | None
     flow: FlowEstimator | None
+    curve: InputCurve | None = None
 
     @property
     def unrounding(self) -> Unrounding | None:
@@ -83,6 +88,8 @@ class ShotSetup:
             "tile": self.tile,
             "config": os.path.basename(options.ocio or os.environ.get("OCIO", "")) or "built-in",
         }
+        if self.curve is not None:
+            decisive["input_curve"] = self.curve.sha256
         if isinstance(self.flow, RaftFlow):
             decisive["flow_weights"] = self.flow.weights_sha256
         return json.dumps(decisive, sort_keys=True, default=list)
@@ -101,9 +108,12 @@ def prepare_shot(shot: Shot, options: RunOptions, device: torch.device, flow: Fl
         ShotError: the frames differ in size or bit depth.
         FrameError: no frame's header can be read.
         UnknownNameError: a colour space nobody knows.
+        InputError: a response curve that cannot be used.
         UsageError: cuts outside the shot, or tiles too small.
     """
+    curve = load_input_curve(options.input_curve)
     source_space = get_encoding(options.input_space, options.ocio)
+    source_space = source_space if curve is None else curve.on(source_space)
     output_space = get_encoding(options.output_space, options.ocio)
     info = _common_header(shot)
     tile = _tile(options.tile, info, device)
@@ -111,7 +121,7 @@ def prepare_shot(shot: Shot, options: RunOptions, device: torch.device, flow: Fl
     plan_tiles(info.height, info.width, tile)
     parse_cuts(options.cuts, shot.available)
     bins = _choose_bins(shot, options.bins, info)
-    return ShotSetup(shot, info, source_space, output_space, bins, tile, flow)
+    return ShotSetup(shot, info, source_space, output_space, bins, tile, flow, curve)
 
 
 def _common_header(shot: Shot) -> FrameInfo:

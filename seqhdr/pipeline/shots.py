@@ -32,7 +32,8 @@ class Event:
 
     Attributes:
         kind: ``shot`` (one begins), ``frame`` (one is finished), ``warning``, ``failed`` (one frame), ``done``
-            (one shot is finished), ``measured`` (one frame, for the report), ``report`` (one is written).
+            (one shot is finished), ``measured`` (one frame, for the report), ``report`` (one is written),
+            ``exposures`` (told from the frames).
         shot: the pattern.
         message: a sentence for people.
         data: the same for machines, JSON-able.
@@ -142,6 +143,8 @@ def _announce(setup: ShotSetup, report: ShotReport, options: RunOptions, on_even
     if shot.missing:
         message = f"{len(shot.missing)} frames are missing; --missing {options.missing}"
         on_event(Event("warning", shot.pattern, message, {"missing": list(shot.missing)}))
+    for message in setup.curve.warnings if setup.curve else ():
+        on_event(Event("warning", shot.pattern, message, {"input_curve": options.input_curve}))
     if options.compression in ("dwaa", "dwab"):
         message = f"{options.compression} is lossy: it puts bands back and leaves the bins; use zip or pxr24"
         on_event(Event("warning", shot.pattern, message, {}))
@@ -170,6 +173,7 @@ def _measure(
         output=options.output,
         frames=options.frames or f"{shot.frames[0]}-{shot.frames[-1]}",
         input_space=options.input_space,
+        input_curve=options.input_curve,
         output_space=options.output_space,
         ocio=options.ocio,
         cuts=_cuts_among(options.cuts, written),

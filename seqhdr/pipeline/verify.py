@@ -11,12 +11,13 @@ import numpy as np
 import torch
 
 from seqhdr.color.bins import BinAudit, audit, merge
-from seqhdr.color.encodings import get_encoding
+from seqhdr.color.encodings import ColorEncoding, get_encoding
 from seqhdr.errors import FrameError, ShotError, UsageError
 from seqhdr.media.exr import ExrInfo, read_exr
 from seqhdr.media.frames import read_frame
 from seqhdr.media.ranges import compact
 from seqhdr.media.shot import EXR_EXTENSIONS, Shot, find_shot
+from seqhdr.pipeline.input_curve import check_header_curve, load_input_curve
 
 __all__ = ["VerifyReport", "asked_half_width", "outside", "verify_shot"]
 
@@ -88,6 +89,7 @@ def verify_shot(
     *,
     frames: str | None = None,
     input_space: str | None = None,
+    input_curve: str | None = None,
     output_space: str | None = None,
     bins: str | None = None,
     ocio: str | None = None,
@@ -100,16 +102,18 @@ def verify_shot(
         source: pattern of the 8- to 16-bit source.
         frames: which frames; None for all that were written.
         input_space, output_space: encodings; None reads them from the files' headers.
+        input_curve: path of the response curve they were made with, where their headers name one.
         bins: w in codes, or ``strict``; None reads it from the headers.
         ocio: path of an OCIO config.
         on_frame: told how many frames are done, of how many.
 
     Raises:
         ShotError, FrameError: files missing, unreadable, or of another size than their source.
-        UsageError: neither the header nor the arguments say what the file holds.
+        UsageError: neither the header nor the arguments say what the file holds, or they name another curve.
     """
     written = find_shot(output, frames=frames, extensions=EXR_EXTENSIONS, missing="split")
     origin = find_shot(source, missing="split")
+    curve = load_input_curve(input_curve)
     audits: dict[int, BinAudit] = {}
     claim: tuple[str, float, str] | None = None
     for done, frame in enumerate(written.frames):
@@ -122,6 +126,9 @@ def verify_shot(
                 f"({mode}, w = {width:g}, {storage}): verify such frames apart with --frames"
             )
         claim = (mode, width, storage)
+        check_header_curve(info.attributes, curve, written.path(frame))
+        space = get_encoding(input_space or _header(info, "seqhdr:input_space", "--input-space", written, frame), ocio)
+        into = output_space or _header(info, "seqhdr:output_space", "--output-space", written, frame)
         audits[frame] = _audit_frame(
             frame,
             channels,
@@ -130,11 +137,7 @@ def verify_shot(
             origin,
             half_width=width,
             storage=storage,
-            names=(
-                input_space or _header(info, "seqhdr:input_space", "--input-space", written, frame),
-                output_space or _header(info, "seqhdr:output_space", "--output-space", written, frame),
-            ),
-            ocio=ocio,
+            spaces=(space if curve is None else curve.on(space), get_encoding(into, ocio)),
         )
         on_frame(done + 1, len(written.frames))
     if claim is None:
@@ -152,8 +155,7 @@ def _audit_frame(
     *,
     half_width: float,
     storage: str,
-    names: tuple[str, str],
-    ocio: str | None,
+    spaces: tuple[ColorEncoding, ColorEncoding],
 ) -> BinAudit:
     path = written.path(frame)
     missing = [name for name in "RGB" if name not in channels]
@@ -179,8 +181,7 @@ def _audit_frame(
         codes,
         half_width,
         2**original.bits - 1,
-        get_encoding(names[0], ocio),
-        get_encoding(names[1], ocio),
+        *spaces,
         storage == "half",
         float24=storage == "float24",
         frame=frame,

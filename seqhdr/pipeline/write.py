@@ -73,6 +73,8 @@ class FrameWriter:
             "seqhdr:bins_reason": bins.reason,
             "seqhdr:settings": setup.settings(options, net),
         }
+        if setup.curve is not None:
+            self._attributes |= setup.curve.attributes
         if setup.output_space.interop_id:
             self._attributes["colorInteropID"] = setup.output_space.interop_id
 

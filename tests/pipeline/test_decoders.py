@@ -26,7 +26,7 @@ def test_names_are_networks_or_the_classic_method(tiny_model: str) -> None:
 
 
 def test_a_name_nobody_knows_is_offered_the_classic_one(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown model 'clasic': did you mean classic\? A path to a"):
+    with pytest.raises(UnknownNameError, match=r"unknown model 'clasic': did you mean classic, luminance\? A path"):
         load_decoder("clasic")
 
 
@@ -61,7 +61,7 @@ def test_its_frames_are_not_kept_as_a_networks(shoot: Any, seqhdr: Any, tmp_path
 def test_it_has_no_card_to_write(tmp_path: Path) -> None:
     from seqhdr import api_train
 
-    with pytest.raises(UsageError, match="classic has no weights to copy: leave --card out"):
+    with pytest.raises(UsageError, match="classic has no weights to copy: leave it out"):
         api_train.evaluate(tmp_path, ["classic"], card=tmp_path / "copy.safetensors")
 
 

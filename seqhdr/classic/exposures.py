@@ -79,8 +79,8 @@ def agreement_masks(
     """Where each exposure shows what the reference shows: 1 there, 0 in ghosts, smooth between.
 
     A code of an exposure says that the light lies in an interval: that of its bin, wider by two codes and a tenth of
-    the light (0.15 stop) on both sides, open where it is clipped or black. From the reference outwards, by brightness, an
-    exposure agrees where its interval meets what is known so far, and then narrows it.
+    the light (0.15 stop) on both sides, open where it is clipped or black. From the reference outwards, by brightness,
+    an exposure agrees where its interval meets what is known so far, and then narrows it.
 
     Args:
         codes: one (3, H, W) per exposure.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -25,6 +26,7 @@ __all__ = [
     "degrade",
     "draw_degradation",
     "exposure_factor",
+    "exposure_stack",
     "flicker_gains",
     "lose_resolution",
 ]
@@ -81,7 +83,7 @@ def degrade(rgb_lin: NDArray[np.float32], degradation: Degradation) -> DegradedC
     """
     if rgb_lin.ndim != 4 or rgb_lin.shape[-1] != 3:
         raise ValueError(f"rgb_lin: got shape {rgb_lin.shape}, expected (T, H, W, 3)")
-    exposure = exposure_factor(rgb_lin, degradation)
+    exposure = exposure_factor(rgb_lin, degradation) * 2.0**degradation.ev_stops
     light = rgb_lin.astype(np.float32) * np.float32(exposure)
     if degradation.resolution_factor is not None:
         light = lose_resolution(light, degradation.resolution_factor)
@@ -113,6 +115,29 @@ def degrade(rgb_lin: NDArray[np.float32], degradation: Degradation) -> DegradedC
         error = np.abs(shown[_SPARSE].clip(0, 255) - codes[_SPARSE])
         w = float(np.clip(np.quantile(error, _WITHIN) * degradation.half_width_factor, 0.5, 4.0))
     return DegradedClip(codes, value, gain, w, exposure, _decoder(degradation))
+
+
+def exposure_stack(
+    rgb_lin: NDArray[np.float32], degradation: Degradation, ev_stops: Sequence[float]
+) -> list[DegradedClip]:
+    """The same clip at several exposures, any EVs: what a camera's bracket, or a network that makes one, would show.
+
+    Every exposure has noise, grain and dither of its own; looks and compression are the same.
+
+    Args:
+        rgb_lin: (T, H, W, 3) float32 scene-linear in the primaries of the encoding.
+        degradation: what happens; its own ``ev_stops`` come on top.
+        ev_stops: stops over the exposure that the degradation says.
+    """
+    return [
+        degrade(
+            rgb_lin,
+            dataclasses.replace(
+                degradation, ev_stops=degradation.ev_stops + ev, seed=(degradation.seed + number) % 2**32
+            ),
+        )
+        for number, ev in enumerate(ev_stops)
+    ]
 
 
 def _decoder(degradation: Degradation) -> Lattice | None:

@@ -31,6 +31,9 @@ _LIMITS = {
     "crush": (0.0, 0.5),
 }
 
+# Noise, grain, dither and flicker take the numbers before it.
+_EV_DICE = 4
+
 
 @dataclass(frozen=True)
 class DegradeConfig:
@@ -71,6 +74,8 @@ class DegradeConfig:
         white_balance_stops: largest change of a frame's red and blue against green.
         crush_share: share of clips with crushed blacks.
         crush: V = code / 255 that becomes black.
+        ev_share: share of clips that are shown at another exposure than the one drawn for them above.
+        ev_stops: by how many stops, any in between.
 
     Raises:
         UsageError: a share or a range is out of bounds, or no encoding has a share.
@@ -107,6 +112,8 @@ class DegradeConfig:
     white_balance_stops: tuple[float, float] = (0.0, 0.05)
     crush_share: float = 0.05
     crush: tuple[float, float] = (0.0, 0.04)
+    ev_share: float = 0.0
+    ev_stops: tuple[float, float] = (-3.0, 3.0)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
@@ -143,6 +150,7 @@ class Degradation:
         crush: V that becomes black.
         half_width_factor: what the measured w of compressed codes is multiplied by: users do not know theirs exactly.
         seed: of noise, grain, dither and flicker.
+        ev_stops: stops on top of that exposure.
     """
 
     encoding: str
@@ -163,6 +171,7 @@ class Degradation:
     crush: float = 0.0
     half_width_factor: float = 1.0
     seed: int = 0
+    ev_stops: float = 0.0
 
 
 def draw_degradation(rng: np.random.Generator, config: DegradeConfig) -> Degradation:
@@ -202,7 +211,7 @@ def draw_degradation(rng: np.random.Generator, config: DegradeConfig) -> Degrada
     dither, codec = happens(config.dither_share), float(rng.random())
     quality, crf = round(uniform(config.jpeg_quality)), round(uniform(config.h264_crf))
     flickers, crushed = happens(config.flicker_share), happens(config.crush_share)
-    return Degradation(
+    drawn = Degradation(
         encoding=encoding,
         median_stops=(limit if clips else display_median) if display else log_median,
         clipped=if_so(clips, clipped),
@@ -222,6 +231,10 @@ def draw_degradation(rng: np.random.Generator, config: DegradeConfig) -> Degrada
         seed=int(rng.integers(2**32)),
         h264_cut_down=happens(config.h264_cut_down_share),
     )
+    # From dice of its own: one more draw above would make other clips of every seed that somebody has noted.
+    dice = np.random.default_rng((drawn.seed, _EV_DICE))
+    shifted, ev_stops = bool(dice.random() < config.ev_share), float(dice.uniform(*config.ev_stops))
+    return dataclasses.replace(drawn, ev_stops=if_so(shifted, ev_stops))
 
 
 def _is_display(encoding: str) -> bool:

@@ -8,8 +8,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import kornia.geometry.transform
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,14 +18,11 @@ from seqhdr.model.head import Prediction
 from seqhdr.train import losses
 from seqhdr.train.batch import ClipBatch
 
-__all__ = ["LossConfig", "coherence", "decode_log", "objective"]
+__all__ = ["LossConfig", "decode_log", "objective", "true_light"]
 
 _MAX_CODE = 255
 _FLOWS = ("exact", "given")
-# What cannot be compared along the border of a transformed picture: the network sees other surroundings there.
-_BORDER_PX = 4
-
-_NO_TERMS = ("saturated_weight", "uncertain_weight", "lpips_frames")
+_NO_TERMS = ("saturated_weight", "uncertain_weight", "lpips_frames", "exposure_stops")
 
 _Formula = Callable[[], Tensor]
 
@@ -57,12 +52,14 @@ class LossConfig:
         laplacian: Laplacian pyramid in log.
         temporal: difference to the warped frame before, in log.
         temporal_residual: the same of the error, which real changes of light leave alone.
-        coherence: see :func:`coherence`; :func:`objective` does not compute it.
+        coherence: see :func:`seqhdr.train.consistency.coherence`; :func:`objective` does not compute it.
+        exposure: see :func:`seqhdr.train.consistency.exposure_consistency`; the same.
         saturated_weight: how much a clipped channel counts in log, where a known one counts 1.
         uncertain_weight: a clipped channel counts 1 + this · expected error in stops times less.
         temporal_flow: the flow of the temporal terms; ``exact``: as it really is, ``given``: what the network got.
         lpips_frames: how many frames of each clip, the last ones, ``lpips`` looks at. On a CPU each takes longer than
             everything else together.
+        exposure_stops: largest EV, either way, of the other exposure of the term ``exposure``.
         lpips_backbone: see :func:`seqhdr.quality.perceptual.load_lpips`.
 
     Raises:
@@ -90,10 +87,12 @@ class LossConfig:
     temporal: float = 0.0
     temporal_residual: float = 0.0
     coherence: float = 0.0
+    exposure: float = 0.0
     saturated_weight: float = 0.25
     uncertain_weight: float = 1.0
     temporal_flow: str = "exact"
     lpips_frames: int = 1
+    exposure_stops: float = 3.0
     lpips_backbone: str | None = None
 
     def __post_init__(self) -> None:
@@ -212,7 +211,7 @@ def _log_formulas(
 
     @functools.cache
     def truth() -> tuple[Tensor, Tensor]:
-        return _true_light(batch)
+        return true_light(batch)
 
     @functools.cache
     def weight() -> Tensor:
@@ -251,7 +250,7 @@ def _log_formulas(
     return formulas
 
 
-def _true_light(batch: ClipBatch) -> tuple[Tensor, Tensor]:
+def true_light(batch: ClipBatch) -> tuple[Tensor, Tensor]:
     """What :func:`decode_log` would say of a perfect prediction that no bin held back."""
     top = _MAX_CODE - 0.5
     # Above the top of the range the stops say how much; below it they are 0 and the value says it all. What lies
@@ -262,63 +261,3 @@ def _true_light(batch: ClipBatch) -> tuple[Tensor, Tensor]:
         torch.stack([get_encoding(name).decode(v) for name, v in zip(batch.encodings, value, strict=True)]) * shine
     )
     return get_encoding("acescct").encode(rgb_lin), rgb_lin
-
-
-def coherence(
-    net: nn.Module,
-    batch: ClipBatch,
-    rng: np.random.Generator,
-    *,
-    shift_px: float = 1.0,
-    rotation_deg: float = 1.0,
-    zoom: float = 0.01,
-) -> Tensor:
-    """A small move of the picture must move the output along: single-frame training for steady video (Eilertsen 2019).
-
-    The first frame of every clip is decoded alone, and once more after a random shift, rotation and zoom about its
-    centre (bilinear, codes rounded again). Compared are the values c + δ of the moved picture with the moved values of
-    the first one, which are detached and made without a graph. Away from the border and where neither is clipped, the
-    loss is the mean absolute difference over 2w.
-
-    Rounding the moved codes changes each by up to half a code, so in a picture with texture the loss has a floor of
-    about a quarter of a code over 2w that no network can get below.
-
-    Args:
-        net: a :class:`seqhdr.model.net.SeqNet`, not wrapped for distributed training: this is a second forward pass
-            in a step, which such a wrapper allows only if gradients are brought together by hand.
-        batch: the clips.
-        rng: draws, for every clip, shift x, shift y, rotation and zoom, each uniform within ± what is given.
-        shift_px, rotation_deg, zoom: the largest of each; zoom is relative.
-    """
-    codes, w = batch.codes[:, 0], batch.half_width_lsb.view(-1, 1, 1, 1)
-    height, width = codes.shape[-2:]
-    limits = np.array((shift_px, shift_px, np.deg2rad(rotation_deg), zoom))
-    moves = _moves(rng.uniform(-1, 1, (codes.shape[0], 4)) * limits, height, width).to(codes)
-
-    def move(image: Tensor, padding_mode: str = "border") -> Tensor:
-        # bfloat16 could not tell one pixel's place from the next.
-        with torch.autocast(image.device.type, enabled=False):
-            moved: Tensor = kornia.geometry.transform.warp_affine(
-                image, moves, (height, width), mode="bilinear", padding_mode=padding_mode, align_corners=True
-            )
-        return moved
-
-    with torch.no_grad():
-        clipped = (codes + w >= _MAX_CODE).to(codes.dtype)
-        target = move(codes + net(codes[:, None], None, batch.source, None)[0][0].offset_lsb)
-        moved = move(codes).round()
-        inside = move(torch.ones_like(codes[:, :1]), "zeros") > 0.999
-        inside[..., :_BORDER_PX, :] = inside[..., -_BORDER_PX:, :] = False
-        inside[..., :_BORDER_PX] = inside[..., -_BORDER_PX:] = False
-        counts = inside & (move(clipped) < 1e-3)
-    value = moved + net(moved[:, None], None, batch.source, None)[0][0].offset_lsb
-    return losses.l1(value / (2 * w), target / (2 * w), counts.to(codes.dtype))
-
-
-def _moves(parameters: np.ndarray, height: int, width: int) -> Tensor:
-    """(B, 4) shift x, shift y, angle in radians, relative zoom → (B, 2, 3) from old pixel to new, about the centre."""
-    x, y, angle, zoom = parameters.T
-    cos, sin = (1 + zoom) * np.cos(angle), (1 + zoom) * np.sin(angle)
-    cx, cy = (width - 1) / 2, (height - 1) / 2
-    rows = (cos, -sin, x + cx - cos * cx + sin * cy), (sin, cos, y + cy - sin * cx - cos * cy)
-    return torch.from_numpy(np.stack([np.stack(row, axis=-1) for row in rows], axis=-2))

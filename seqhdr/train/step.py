@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -16,7 +18,8 @@ from seqhdr.model.device import has_bfloat16
 from seqhdr.model.net import SeqNet
 from seqhdr.train.batch import ClipBatch
 from seqhdr.train.config import LoopConfig, TrainConfig
-from seqhdr.train.objective import coherence, objective
+from seqhdr.train.consistency import coherence, exposure_consistency
+from seqhdr.train.objective import LossConfig, objective
 
 __all__ = ["add_means", "computes_in_bfloat16", "learning_rate", "train_step"]
 
@@ -55,12 +58,12 @@ def train_step(
         return torch.autocast(device.type, torch.bfloat16, enabled=low)
 
     for number, batch in enumerate(parts):
-        if config.loss.coherence > 0:
+        for name, weight, formula in _second_looks(config.loss):
             # Before the clip's own pass, and unsynchronised: its gradients travel with the last ones.
             with _unsynchronised(net), half():
-                miss = coherence(_bare(net), batch, rng)
-                (config.loss.coherence / len(parts) * miss).backward()  # type: ignore[no-untyped-call]
-            add_means(means, {"coherence": miss.detach()}, 1 / len(parts))
+                miss = formula(_bare(net), batch, rng)
+                (weight / len(parts) * miss).backward()  # type: ignore[no-untyped-call]
+            add_means(means, {name: miss.detach()}, 1 / len(parts))
         fresh = (rng.random(frames) < loop.memory_drop).tolist()
         state = None
         for start in range(0, frames, chunk):
@@ -113,6 +116,13 @@ def add_means(sums: dict[str, Tensor], values: dict[str, Tensor], share: float) 
     """Add ``share`` of each value to the sum of its name."""
     for name, value in values.items():
         sums[name] = sums.get(name, torch.zeros((), device=value.device)) + share * value
+
+
+def _second_looks(loss: LossConfig) -> list[tuple[str, float, Callable[[SeqNet, ClipBatch, Generator], Tensor]]]:
+    """The terms with a weight that need passes of their own: name, weight, formula."""
+    exposure = functools.partial(exposure_consistency, stops=loss.exposure_stops)
+    terms = [("coherence", loss.coherence, coherence), ("exposure", loss.exposure, exposure)]
+    return [term for term in terms if term[1] > 0]
 
 
 def _bare(net: nn.Module) -> SeqNet:

@@ -36,6 +36,7 @@ def test_switching_one_off_leaves_the_others_as_they_were() -> None:
         "jpeg_share": {"jpeg_quality": None},
         "flicker_share": {"flicker_stops": 0.0, "white_balance_stops": 0.0},
         "crush_share": {"crush": 0.0},
+        "ev_share": {"ev_stops": 0.0},
     }
     on = only(**dict.fromkeys(shares, 1.0))
     for share, off in shares.items():

@@ -16,14 +16,15 @@ from seqhdr.model.head import Prediction
 from seqhdr.model.net import ModelConfig, SeqNet
 from seqhdr.train import losses
 from seqhdr.train.batch import ClipBatch
-from seqhdr.train.objective import LossConfig, coherence, decode_log, objective
+from seqhdr.train.consistency import coherence, exposure_consistency
+from seqhdr.train.objective import LossConfig, decode_log, objective
 from tests.train.loss_oracles import naive_code_loss
 from tests.train.objective_batches import ENCODINGS, HALF_WIDTHS, guesses, make_batch, perfect
 
-SETTINGS = ("saturated_weight", "uncertain_weight")
+SETTINGS = ("saturated_weight", "uncertain_weight", "exposure_stops")
 TERMS = [f.name for f in dataclasses.fields(LossConfig) if isinstance(f.default, float) and f.name not in SETTINGS]
-# Without lpips, which needs a network, and coherence, which is not a part of the sum.
-SUMMED = [name for name in TERMS if name not in ("lpips", "coherence")]
+# Without lpips, which needs a network, and those that need a second pass, which are no part of the sum.
+SUMMED = [name for name in TERMS if name not in ("lpips", "coherence", "exposure")]
 
 
 def only(**weights: Any) -> LossConfig:
@@ -208,6 +209,7 @@ def test_a_real_network_learns_from_all_of_it() -> None:
     net = SeqNet(ModelConfig("tiny", (4, 4, 4)))
     predictions, _ = net(batch.codes, None, batch.source, batch.flow_px)
     total = objective(batch, predictions, only(**dict.fromkeys(SUMMED, 1.0)))[0]
-    (total + coherence(net, batch, np.random.default_rng(0))).backward()
+    rng = np.random.default_rng(0)
+    (total + coherence(net, batch, rng) + exposure_consistency(net, batch, rng)).backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
     assert all(bool(p.grad.any()) for p in net.leave.parameters())

@@ -151,8 +151,9 @@ def test_the_gradient_is_held_to_its_limit(net: SeqNet) -> None:
     assert sum(float(value.square().sum()) for value in free.values()) > 0.01**2
 
 
-def test_coherence_adds_its_own_gradient(net: SeqNet) -> None:
-    without, with_it = (gradients(net, [clip(1)], config(LossConfig(coherence=weight))) for weight in (0.0, 1.0))
+@pytest.mark.parametrize("term", ["coherence", "exposure"])
+def test_a_second_look_adds_its_own_gradient(net: SeqNet, term: str) -> None:
+    without, with_it = (gradients(net, [clip(1)], config(LossConfig(**{term: weight}))) for weight in (0.0, 1.0))
     assert max(float((without[name] - with_it[name]).abs().max()) for name in without) > 1e-5
 
 

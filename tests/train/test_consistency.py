@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from seqhdr.model.head import Prediction
 from seqhdr.model.source import Source
 from seqhdr.train.batch import ClipBatch
-from seqhdr.train.objective import coherence
+from seqhdr.train.consistency import coherence
 from tests.train.objective_batches import HALF_WIDTHS, make_batch
 
 

@@ -167,7 +167,7 @@ class _Running:
 
 def evaluate(
     folders: Sequence[Path],
-    models: Sequence[str | Path],
+    models: Sequence[str | Path | Decoder],
     *,
     flow: FlowName = "dis",
     flow_weights: str | None = None,
@@ -181,7 +181,7 @@ def evaluate(
 
     Args:
         folders: with clips somewhere below, as ``synth`` and ``prepare`` write them; a clip found twice counts once.
-        models: shipped names, paths of weights, or ``classic``.
+        models: shipped names, paths of weights, ``classic`` or ``luminance``, or decoders that are there already.
         flow: where the motion comes from; ``exact`` reads it from the clips, the others estimate it.
         flow_weights: of RAFT, a path or ``download``; None for the others.
         limit: of each kind of input (encoding, lossless or compressed) at most this many clips, spread evenly over
@@ -208,14 +208,15 @@ def evaluate(
     if not folders or not models:
         raise UsageError("nothing to measure: give at least one folder of clips and one model")
     target = choose_device(device)
-    nets = [load_decoder(model, target) for model in models]
+    nets = [load_decoder(model, target) if isinstance(model, (str, Path)) else model for model in models]
     clips = _choose_clips(folders, limit)
     exact = _ExactFlow() if flow == "exact" else None
     if exact:
         _check_flow(clips)
     estimator = exact or make_flow(flow, flow_weights, target)
     running = [
-        _Running(model, net, estimator, single_frame=single_frame) for model, net in zip(models, nets, strict=True)
+        _Running(model if isinstance(model, (str, Path)) else net.name, net, estimator, single_frame=single_frame)
+        for model, net in zip(models, nets, strict=True)
     ]
     frames = _count_frames(clips)
     numbers = ((clip, index, frame) for clip in clips for index, frame in enumerate(clip.frames))

@@ -1,4 +1,4 @@
-"""Methods side by side: the foreign ones do what they say, identity gains nothing, and the numbers are those of eval."""
+"""Methods side by side: the foreign ones do what they say, identity gains nothing, numbers are those of eval."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from seqhdr.errors import (
 
 if TYPE_CHECKING:
     from seqhdr.api import Event, RunReport, plan, run, verify
-    from seqhdr.api_classic import stack
+    from seqhdr.api_classic import DeflickerReport, calibrate, deflicker, stack
     from seqhdr.api_report import ReportResult, report
     from seqhdr.api_train import evaluate, prepare, synth, train_model
     from seqhdr.color.encodings import ColorEncoding, get_encoding
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ColorEncoding",
+    "DeflickerReport",
     "Event",
     "FrameError",
     "FramesFailedError",
@@ -52,6 +53,8 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "__version__",
+    "calibrate",
+    "deflicker",
     "evaluate",
     "find_shot",
     "get_encoding",
@@ -70,12 +73,15 @@ __version__ = version("seqhdr")
 
 _HOMES = {
     "ColorEncoding": "seqhdr.color.encodings",
+    "DeflickerReport": "seqhdr.api_classic",
     "Event": "seqhdr.api",
     "Prediction": "seqhdr.model.head",
     "Predictor": "seqhdr.model.predict",
     "ReportResult": "seqhdr.api_report",
     "RunReport": "seqhdr.api",
     "Shot": "seqhdr.media.shot",
+    "calibrate": "seqhdr.api_classic",
+    "deflicker": "seqhdr.api_classic",
     "evaluate": "seqhdr.api_train",
     "find_shot": "seqhdr.media.shot",
     "get_encoding": "seqhdr.color.encodings",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from seqhdr.classic.denoise import EARLIER_FRAMES
 from seqhdr.media.shot import Shot, find_shots
 from seqhdr.model.decoder import Decoder
 from seqhdr.model.device import choose_device
@@ -15,6 +16,7 @@ from seqhdr.model.heap import keep_heap_pages
 from seqhdr.model.motion import make_flow
 from seqhdr.pipeline.convert import ShotReport, convert_shot
 from seqhdr.pipeline.decoders import load_decoder
+from seqhdr.pipeline.deflicker_run import convert_steady
 from seqhdr.pipeline.options import RunOptions
 from seqhdr.pipeline.plan import plan_shot
 from seqhdr.pipeline.setup import ShotSetup, prepare_shot
@@ -57,7 +59,10 @@ def run(
     setups = [prepare_shot(shot, chosen, device, flow) for shot in shots]
 
     def convert(setup: ShotSetup, report: ShotReport, *listeners: Any) -> None:
-        convert_shot(setup, chosen, net, report, *listeners)
+        if chosen.deflicker == "off":
+            convert_shot(setup, chosen, net, report, *listeners)
+        else:
+            convert_steady(setup, chosen, net, report, on_event, *listeners)
 
     return convert_shots(setups, chosen, net, convert, on_event)
 
@@ -111,4 +116,6 @@ def _find(patterns: str | Path | Sequence[str | Path], options: RunOptions) -> l
 
 def _suited(options: RunOptions, net: Decoder) -> RunOptions:
     """Without what carries a memory, where there is none: it would be done for nothing, and claimed in the header."""
-    return options if net.remembers else dataclasses.replace(options, flow="off", flow_weights=None, preroll=0)
+    # The denoiser looks at frames before, too.
+    preroll = 0 if options.denoise == "off" else min(options.preroll, EARLIER_FRAMES)
+    return options if net.remembers else dataclasses.replace(options, flow="off", flow_weights=None, preroll=preroll)

@@ -76,6 +76,14 @@ def run(
     output_space: OutputSpace = "acescct",
     ocio: Ocio = None,
     bins: Bins = "auto",
+    denoise: Annotated[Literal["off", "auto"], typer.Option(help="Decode without the source's noise.")] = "off",
+    grain: Annotated[
+        Literal["keep", "remove", "regrow"],
+        typer.Option(help="With --denoise: keep the grain, remove it, or grow new with the same statistics."),
+    ] = "keep",
+    deflicker: Annotated[
+        Literal["off", "gain", "flow", "prior"], typer.Option(help="Take flicker out, as far as the bins leave room.")
+    ] = "off",
     model: Annotated[str, typer.Option(help="Shipped model, a .safetensors file, or classic: no network.")] = "s",
     flow: Annotated[Literal["dis", "raft", "off"], typer.Option(help="Motion between frames.")] = "dis",
     flow_weights: Annotated[
@@ -110,6 +118,9 @@ def run(
         "output_space": output_space,
         "ocio": ocio,
         "bins": bins,
+        "denoise": denoise,
+        "grain": grain,
+        "deflicker": deflicker,
         "model": model,
         "flow": flow,
         "flow_weights": flow_weights,
@@ -238,6 +249,8 @@ def _percent(part: int, whole: int) -> str:
 
 
 app.command()(cli_classic.stack)
+app.command()(cli_classic.calibrate)
+app.command()(cli_classic.deflicker)
 app.command()(cli_report.report)
 app.command()(cli_train.synth)
 app.command()(cli_train.prepare)

@@ -27,6 +27,7 @@ __all__ = [
     "ResponseCurve",
     "curve_encoding",
     "known_curve",
+    "rising",
     "sample_values",
 ]
 
@@ -129,6 +130,26 @@ def known_curve(name: str) -> ResponseCurve:
         raise UnknownNameError("response curve", name, KNOWN_CURVES, "Or name a .yaml, .cube or .spi1d file.")
     reason = "the curve is given, nothing was estimated"
     return ResponseCurve(np.repeat(light[:, None], 3, axis=1), title, reason=reason)
+
+
+def rising(light: Array) -> Array:
+    """The nearest samples (N,) that rise (pool adjacent violators), strictly, scaled to end at 1.
+
+    The first must be 0 or more, the last the largest but for noise.
+    """
+    means: list[float] = []
+    sizes: list[int] = []
+    for value in light:
+        means.append(float(value))
+        sizes.append(1)
+        while len(means) > 1 and means[-2] >= means[-1]:
+            size = sizes[-2] + sizes[-1]
+            pooled = (means[-2] * sizes[-2] + means[-1] * sizes[-1]) / size
+            means[-2:], sizes[-2:] = [pooled], [size]
+    flat = np.repeat(means, sizes)
+    steps = np.maximum(np.diff(flat), 1e-7)
+    rising = flat[0] + np.append(0.0, np.cumsum(steps))
+    return np.asarray(rising / rising[-1])
 
 
 @lru_cache(maxsize=16)

@@ -17,8 +17,9 @@ from seqhdr.media.shot import Shot
 from seqhdr.media.threads import WriteBehind, read_ahead
 from seqhdr.model.decoder import Decoder, NamedMethod
 from seqhdr.model.predict import Memory, Predictor
+from seqhdr.pipeline.denoised import DenoisedPredictor
 from seqhdr.pipeline.options import RunOptions
-from seqhdr.pipeline.setup import ShotSetup
+from seqhdr.pipeline.setup import ShotSetup, bound_of
 from seqhdr.pipeline.write import FrameReport, FrameWriter, output_path
 
 __all__ = ["ShotReport", "convert_shot", "frames_to_keep", "make_folder", "segments_with_preroll"]
@@ -97,16 +98,18 @@ def convert_shot(
         return
     make_folder(options.output)
     writer = FrameWriter(setup, options, net)
+    cleaning = setup.cleaning
     predictor = Predictor(
         net,
         input_space=setup.source_space,
-        half_width_lsb=setup.bins.half_width_lsb,
+        half_width_lsb=cleaning.network_half_width_lsb if cleaning else setup.bins.half_width_lsb,
         bits=setup.info.bits,
         bounded=setup.bins.bounded,
         flow=setup.flow,
         tile=setup.tile,
-        unrounding=setup.unrounding,
+        unrounding=None if cleaning else setup.unrounding,
     )
+    denoised = DenoisedPredictor(predictor, cleaning, bound_of(setup.bins), setup.unrounding) if cleaning else None
 
     def done(finished: list[FrameReport]) -> None:
         report.frames.extend(finished)
@@ -128,7 +131,10 @@ def convert_shot(
                     if cuts.is_cut(number, frame.codes):
                         memory = None
                     starts = memory is None
-                    prediction, memory = predictor.step(frame.codes, memory)
+                    if denoised is not None:
+                        prediction, memory = denoised.step(number, frame.codes, memory)
+                    else:
+                        prediction, memory = predictor.step(frame.codes, memory)
                     if number in wanted:
                         done(behind.submit(writer.job(number, frame, prediction, starts)))
             done(behind.finish())

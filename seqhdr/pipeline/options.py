@@ -11,11 +11,14 @@ from seqhdr.errors import UnknownNameError, UsageError
 from seqhdr.media.exr import COMPRESSIONS
 from seqhdr.media.shot import MISSING_MODES
 from seqhdr.media.timecode import parse_fps, timecode_add, timecode_pack
+from seqhdr.pipeline.deflicker_options import METHODS
 
-__all__ = ["AOVS", "BINS_MODES", "SMALLEST_SOFT_WIDTH_LSB", "RunOptions"]
+__all__ = ["AOVS", "BINS_MODES", "DENOISE_MODES", "GRAIN_MODES", "SMALLEST_SOFT_WIDTH_LSB", "RunOptions"]
 
 BINS_MODES = ("auto", "strict", "soft", "off")
 AOVS = ("clip", "confidence", "delta")
+DENOISE_MODES = ("off", "auto")
+GRAIN_MODES = ("keep", "remove", "regrow")
 #: With ``--bins soft`` a source without traces of compression is treated like a good JPEG.
 SMALLEST_SOFT_WIDTH_LSB = 1.5
 
@@ -33,6 +36,10 @@ class RunOptions:
         output_space: encoding of the EXR.
         ocio: path of an OCIO config; None takes ``$OCIO``, else the built-in ACES config.
         bins: ``auto``, ``strict``, ``soft``, ``off``, or w in codes.
+        denoise: ``off``, or ``auto``: estimate the noise of the source, and decode what is below it.
+        grain: with ``denoise``, ``keep`` what was there, ``remove`` it, or ``regrow`` some with the same statistics.
+        deflicker: ``off``, ``gain``, ``flow`` or ``prior``, see :func:`seqhdr.deflicker`. The result stays in its bins:
+            only what a bin leaves free can change: flicker of the source needs a deflicker of its own afterwards.
         model: a shipped model's name, the path of a weights file, or ``classic``, which needs none.
         flow: ``dis``, ``raft`` or ``off``.
         flow_weights: of RAFT, the path of a file or ``download``; None for the others.
@@ -58,6 +65,9 @@ class RunOptions:
     output_space: str = "acescct"
     ocio: str | None = None
     bins: str = "auto"
+    denoise: str = "off"
+    grain: str = "keep"
+    deflicker: str = "off"
     model: str = "s"
     flow: str = "dis"
     flow_weights: str | None = None
@@ -88,6 +98,19 @@ class RunOptions:
             raise UsageError(f"--flow-weights is for RAFT, and --flow is {self.flow}: leave it out or add --flow raft")
         _one_of("--bit-depth", self.bit_depth, ("half", "float"))
         _one_of("--compression", self.compression, COMPRESSIONS)
+        _one_of("--denoise", self.denoise, DENOISE_MODES)
+        _one_of("--grain", self.grain, GRAIN_MODES)
+        _one_of("--deflicker", self.deflicker, ("off", *METHODS))
+        if self.grain != "keep":
+            if self.denoise == "off":
+                raise UsageError(
+                    f"--grain {self.grain} needs to know the noise, and --denoise is off: add --denoise auto"
+                )
+            if self.bins == "strict":
+                raise UsageError(
+                    f"--bins strict holds every code, and --grain {self.grain} takes away the noise that is in them: "
+                    "use --bins auto, which widens the bins by what the noise explains, or --grain keep"
+                )
         for name in self.aov:
             _one_of("--aov", name, AOVS)
         if self.overwrite and self.skip_existing:
@@ -108,8 +131,8 @@ class RunOptions:
 
     def decisive(self) -> dict[str, Any]:
         """The options that change a frame's pixels or header, for ``seqhdr:settings``."""
-        keys = ("missing", "input_space", "output_space", "bins", "flow", "cuts", "tile", "bit_depth")
-        more = ("compression", "aov", "fps", "timecode")
+        keys = ("missing", "input_space", "output_space", "bins", "denoise", "grain", "flow", "cuts", "tile")
+        more = ("bit_depth", "compression", "aov", "fps", "timecode", "deflicker")
         return {key: getattr(self, key) for key in (*keys, *more)}
 
 

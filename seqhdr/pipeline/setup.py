@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -12,6 +13,8 @@ from typing import Any
 
 import torch
 
+from seqhdr.classic.grain import measure_grain
+from seqhdr.classic.noise_level import NoiseSample, estimate_noise
 from seqhdr.color.encodings import ColorEncoding, get_encoding
 from seqhdr.errors import FrameError, ShotError
 from seqhdr.media.compression import estimate_half_width
@@ -23,6 +26,7 @@ from seqhdr.media.ycbcr import LATTICES
 from seqhdr.model.decoder import NamedMethod
 from seqhdr.model.motion import FlowEstimator, RaftFlow
 from seqhdr.model.tiles import automatic_tile, plan_tiles
+from seqhdr.pipeline.denoised import Cleaning
 from seqhdr.pipeline.input_curve import InputCurve, load_input_curve
 from seqhdr.pipeline.options import BINS_MODES, SMALLEST_SOFT_WIDTH_LSB, RunOptions, fixed_width
 
@@ -52,7 +56,8 @@ class BinsChoice:
 class ShotSetup:
     """A shot, ready to run: its frames' header, encodings, bins, tile side in pixels (None: whole frames), flow.
 
-    ``curve`` is the response curve that ``source_space`` has in place of its own, or None.
+    ``curve`` is the response curve that ``source_space`` has in place of its own, or None; ``cleaning``
+    what is done about the noise: None where nothing was asked for, or none found.
     """
 
     shot: Shot
@@ -63,6 +68,7 @@ class ShotSetup:
     tile: int | None
     flow: FlowEstimator | None
     curve: InputCurve | None = None
+    cleaning: Cleaning | None = None
 
     @property
     def unrounding(self) -> Unrounding | None:
@@ -90,6 +96,8 @@ class ShotSetup:
         }
         if self.curve is not None:
             decisive["input_curve"] = self.curve.sha256
+        if self.cleaning is not None:
+            decisive["noise"] = self.cleaning.statistics.noise.summary()
         if isinstance(self.flow, RaftFlow):
             decisive["flow_weights"] = self.flow.weights_sha256
         return json.dumps(decisive, sort_keys=True, default=list)
@@ -120,8 +128,8 @@ def prepare_shot(shot: Shot, options: RunOptions, device: torch.device, flow: Fl
     # Refused now rather than at the first frame, or after the shots before this one.
     plan_tiles(info.height, info.width, tile)
     parse_cuts(options.cuts, shot.available)
-    bins = _choose_bins(shot, options.bins, info)
-    return ShotSetup(shot, info, source_space, output_space, bins, tile, flow, curve)
+    bins, cleaning = _choose_cleaning(shot, options, info, _choose_bins(shot, options.bins, info))
+    return ShotSetup(shot, info, source_space, output_space, bins, tile, flow, curve, cleaning)
 
 
 def _common_header(shot: Shot) -> FrameInfo:
@@ -166,11 +174,57 @@ def _choose_bins(shot: Shot, mode: str, info: FrameInfo) -> BinsChoice:
     return BinsChoice(mode, width, mode != "off", reason, estimate.evidence, undone)
 
 
+def _choose_cleaning(
+    shot: Shot, options: RunOptions, info: FrameInfo, bins: BinsChoice
+) -> tuple[BinsChoice, Cleaning | None]:
+    """The bins, as wide as what is done about the noise needs them, and what that is."""
+    if options.denoise == "off":
+        return bins, None
+    samples = _noise_samples(shot.available, shot)
+    noise = estimate_noise(samples, 2**info.bits - 1)
+    evidence: dict[str, float | int | str] = {
+        f"noise_{name}_at_{level}_lsb": sigma
+        for level, sigmas in noise.summary().items()
+        for name, sigma in zip("rgb", sigmas, strict=True)
+    }
+    bins = dataclasses.replace(bins, evidence=bins.evidence | evidence)
+    if not noise.found:
+        return dataclasses.replace(bins, reason=f"{bins.reason}; no noise was found, so none is removed"), None
+    cleaning = Cleaning(options.grain, measure_grain(samples, noise), bins.half_width_lsb)
+    width, reason = bins.half_width_lsb, f"{bins.reason}; {cleaning.words}"
+    if bins.mode in ("auto", "soft") and cleaning.half_width_lsb > width:
+        width = cleaning.half_width_lsb
+        reason += f", which takes bins of w = {width:g} instead of {bins.half_width_lsb:g}"
+    return dataclasses.replace(bins, half_width_lsb=width, reason=reason), cleaning
+
+
+def _noise_samples(frames: Sequence[int], shot: Shot) -> list[NoiseSample]:
+    """Sampled frames, each with one beside it that differs: the last before it, or the next where there is none."""
+    samples, trouble = [], None
+    for place in _places(len(frames)):
+        beside = [near for near in (place - 1, place - 2, place + 1, place + 2) if 0 <= near < len(frames)]
+        try:
+            codes = read_frame(shot.path(frames[place])).codes
+            others = (read_frame(shot.path(frames[near])).codes for near in beside)
+            other = next((o for o in others if o.shape == codes.shape and (o != codes).any()), None)
+        except FrameError as error:
+            trouble = error
+            continue
+        samples.append(NoiseSample(codes, other))
+    if not samples and trouble is not None:
+        raise trouble
+    return samples
+
+
+def _places(frames: int) -> list[int]:
+    """Which of so many frames are looked at."""
+    count = min(_SAMPLED_FRAMES, frames)
+    return sorted({round(i * (frames - 1) / max(count - 1, 1)) for i in range(count)})
+
+
 def _sample(frames: Sequence[int], shot: Shot) -> list[Any]:
-    count = min(_SAMPLED_FRAMES, len(frames))
-    places = {round(i * (len(frames) - 1) / max(count - 1, 1)) for i in range(count)}
     sampled, trouble = [], None
-    for place in sorted(places):
+    for place in _places(len(frames)):
         try:
             sampled.append(read_frame(shot.path(frames[place])).codes)
         except FrameError as error:

@@ -9,6 +9,7 @@ image and movie denoising", IJCV 76, 2008): what differs from the patch by more 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -65,14 +66,14 @@ class Denoiser:
         moved = [
             align(value_lsb, other, self._max_code, self._stabilise(other)) for other in earlier_lsb[:EARLIER_FRAMES]
         ]
-        sizes = {"templateWindowSize": _PATCH_PX, "searchWindowSize": _SEARCH_PX, "normType": cv2.NORM_L1}
-        strength = [_STRENGTH * self._scale] * 3
+        sizes: dict[str, Any] = {"templateWindowSize": _PATCH_PX, "searchWindowSize": _SEARCH_PX}
+        sizes |= {"h": [_STRENGTH * self._scale] * 3, "normType": cv2.NORM_L1}
         if moved:
             # OpenCV wants the frame in the middle, and does not mind the order of the others.
             around = [moved[0], here, moved[-1]]
-            clean = cv2.fastNlMeansDenoisingMulti(around, 1, 3, strength, **sizes)
+            clean = cv2.fastNlMeansDenoisingMulti(around, 1, 3, **sizes)
         else:
-            clean = cv2.fastNlMeansDenoising(here, strength, **sizes)
+            clean = cv2.fastNlMeansDenoising(here, **sizes)
         planes = [np.interp(clean[..., c], self._stable[:, c], self._codes) for c in range(3)]
         return np.stack(planes, axis=-1).astype(np.float32)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,11 +30,16 @@ ROUNDING_LSB2 = 1 / 12
 _LEVELS = 32
 _BLOCK_PX = 16
 _MOST_BLOCKS = 5000  # of a frame
-_QUIET, _QUIET_NORMAL = 0.2, -0.8416  # a quantile, and that of a normal distribution
+# Quantiles, and those of a normal distribution.
+_QUIET, _QUIET_NORMAL = 0.2, -0.8416
+_QUIETEST, _QUIETEST_NORMAL = 0.05, -1.6449
+# Variance at the one over that at the other, against what chance makes of even noise. Measured: noise and grain on
+# filmed panoramas reach 1.2, texture and what video codecs leave begin at 1.4.
+_UNEVEN = 1.3
 # The difference to another frame is asked first, unless motion or light leave more of it than the block itself has.
 _NO_MORE = 1.25
 # Levels with fewer blocks say nothing, and more than so many need not count for more.
-_LEAST_BLOCKS, _ENOUGH_BLOCKS = 6, 60
+_LEAST_BLOCKS, _ENOUGH_BLOCKS = 12, 60
 # In codes, and as a share of the range for deep sources.
 _QUIETEST_LSB, _QUIETEST_SHARE = 0.3, 1 / 4000
 # Levels are smoothed over this many; one that is this many times noisier than those around shows texture.
@@ -66,14 +72,17 @@ class NoiseLevel:
         sigma_lsb: (N, 3) standard deviation in codes, 0 or more, that of the rounding taken away.
         blocks: (N, 3) how many blocks of the sampled frames spoke for a level; those with 0 follow the others.
         max_code: 2^N - 1.
+        even_share: share of the blocks that lie at levels where all are about as noisy, 0..1. It is near 1 where there
+            is noise, and low where texture, or what a codec left, is all that varies.
     """
 
     levels_lsb: Floats
     sigma_lsb: Floats
     blocks: NDArray[np.int64]
     max_code: int
+    even_share: float = 1.0
 
-    def at(self, value_lsb: NDArray[np.number]) -> Floats:
+    def at(self, value_lsb: NDArray[np.floating] | NDArray[np.integer]) -> Floats:
         """The standard deviation at values (..., 3) in codes, of the same shape."""
         columns = [np.interp(value_lsb[..., c], self.levels_lsb, self.sigma_lsb[:, c]) for c in range(3)]
         return np.stack(columns, axis=-1).astype(np.float32)
@@ -87,7 +96,7 @@ class NoiseLevel:
     def found(self) -> bool:
         """Whether there is noise that is worth removing."""
         seen = int(self.blocks.sum())
-        return seen > 0 and float((self.blocks * self.sigma_lsb).sum()) / seen >= self.quietest_lsb
+        return seen > 0 and self.even_share * float((self.blocks * self.sigma_lsb).sum()) / seen >= self.quietest_lsb
 
     @property
     def quietest_lsb(self) -> float:
@@ -115,22 +124,27 @@ def estimate_noise(samples: Sequence[NoiseSample], max_code: int) -> NoiseLevel:
     mean, variance, residual = (np.concatenate(part) for part in zip(*judged, strict=True))
     index = np.clip(mean * (_LEVELS / (max_code + 1)), 0, _LEVELS - 1).astype(np.int64)
     quiet = np.zeros(variance.shape, bool)
-    raw, blocks = np.zeros((_LEVELS, 3)), np.zeros((_LEVELS, 3), np.int64)
+    raw, quietest, blocks = np.zeros((_LEVELS, 3)), np.zeros((_LEVELS, 3)), np.zeros((_LEVELS, 3), np.int64)
     for channel in range(3):
         known = np.isfinite(variance[:, channel])
         for level in np.unique(index[known, channel]):
             at = np.flatnonzero(known & (index[:, channel] == level))
             if len(at) >= _LEAST_BLOCKS:
-                raw[level, channel] = np.quantile(variance[at, channel], _QUIET)
+                quietest[level, channel], raw[level, channel] = np.quantile(variance[at, channel], (_QUIETEST, _QUIET))
                 blocks[level, channel] = len(at)
                 quiet[at, channel] = variance[at, channel] <= raw[level, channel]
+    asked = max(int(blocks.sum()), 1)
     for channel in range(3):
+        share, quietest_share = _quiet_shares(residual[quiet[:, channel], ..., channel])
+        # Noise is the same in all blocks of a level; what is not is texture, or what compression left of noise.
+        uneven = raw[:, channel] > _UNEVEN * (share / quietest_share) * quietest[:, channel]
+        blocks[uneven, channel] = 0
         # Rounding goes first: along a clean slope it is correlated far more than noise ever is.
         without = np.maximum(raw[:, channel] - ROUNDING_LSB2, 0)
-        raw[:, channel] = without / _quiet_share(residual[quiet[:, channel], ..., channel])
+        raw[:, channel] = without / share
     sigma = np.sqrt(_smooth(raw, blocks)).astype(np.float32)
     levels = ((np.arange(_LEVELS) + 0.5) * ((max_code + 1) / _LEVELS)).astype(np.float32)
-    return NoiseLevel(levels, sigma, blocks, max_code)
+    return NoiseLevel(levels, sigma, blocks, max_code, float(blocks.sum()) / asked)
 
 
 def flat_blocks(samples: Sequence[NoiseSample], noise: NoiseLevel, side_px: int) -> tuple[Floats, Floats]:
@@ -161,9 +175,7 @@ def flat_blocks(samples: Sequence[NoiseSample], noise: NoiseLevel, side_px: int)
     return np.concatenate(blocks), mean_share.astype(np.float32)
 
 
-def align(
-    codes: Codes | Floats, other: Codes | Floats, max_code: int, carried: NDArray[np.generic]
-) -> NDArray[np.generic]:
+def align(codes: Codes | Floats, other: Codes | Floats, max_code: int, carried: NDArray[Any]) -> NDArray[Any]:
     """``carried``, a picture that belongs to ``other``, moved to where ``codes`` show the same; all (H, W, 3).
 
     Pixels are moved whole: to mix them would take noise away.
@@ -202,7 +214,7 @@ def _judged(sample: NoiseSample, max_code: int, side_px: int = _BLOCK_PX) -> tup
         difference = codes - align(codes, sample.before, max_code, sample.before.astype(np.float32))
         _, other = _without_plane(_cut(difference * np.float32(0.5**0.5), side_px))
     else:
-        other = _cut(cv2.filter2D(codes, -1, _IMMERKAER), side_px)
+        other = _cut(np.asarray(cv2.filter2D(codes, -1, _IMMERKAER), np.float32), side_px)
     less = _variance(other) < _NO_MORE * variance
     variance = np.where(less, _variance(other), variance)
     residual = np.where(less[:, None, None], other, residual)
@@ -238,17 +250,17 @@ def _without_plane(blocks: Floats) -> tuple[Floats, Floats]:
 
 
 def _variance(rest: Floats) -> Floats:
-    return (rest**2).sum(axis=(1, 2)) / (rest.shape[1] * rest.shape[2] - 3)
+    return np.asarray((rest**2).sum(axis=(1, 2)) / (rest.shape[1] * rest.shape[2] - 3), np.float32)
 
 
-def _quiet_share(blocks: Floats) -> float:
-    """What the quietest fifth of blocks have of the variance of all, if chance alone makes the difference.
+def _quiet_shares(blocks: Floats) -> tuple[float, float]:
+    """What the variance of the quietest fifth, and twentieth, of blocks is of the mean if only chance sets them apart.
 
     By Wilson and Hilferty's approximation (1931) of the chi-squared distribution, of as many degrees of freedom as
     correlated noise leaves; and less what the fitted planes take, which is more where noise is correlated.
     """
     if not len(blocks):
-        return 1.0
+        return 1.0, 1.0
     covariance = autocovariance(blocks, _REACH_PX)
     middle = covariance[_REACH_PX, _REACH_PX]
     rho = covariance / middle if middle > 0 else np.zeros_like(covariance)
@@ -257,7 +269,10 @@ def _quiet_share(blocks: Floats) -> float:
     spread = 2 / (9 * freedom)
     # The planes have pulled far correlations below zero.
     planes = (pixels - 3 * max(float(rho[rho > _UNCORRELATED].sum()), 1.0)) / (pixels - 3)
-    return float((1 - spread + _QUIET_NORMAL * spread**0.5) ** 3 * max(planes, 0.6))
+    share, quietest = (
+        (1 - spread + z * spread**0.5) ** 3 * max(planes, 0.6) for z in (_QUIET_NORMAL, _QUIETEST_NORMAL)
+    )
+    return share, quietest
 
 
 def _smooth(variance: NDArray[np.float64], blocks: NDArray[np.int64]) -> NDArray[np.float64]:

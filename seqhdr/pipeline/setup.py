@@ -189,7 +189,7 @@ def _choose_cleaning(
     }
     bins = dataclasses.replace(bins, evidence=bins.evidence | evidence)
     if not noise.found:
-        return dataclasses.replace(bins, reason=f"{bins.reason}; no noise was found, so none is removed"), None
+        return dataclasses.replace(bins, reason=f"{bins.reason}; no even noise was found, so none is removed"), None
     cleaning = Cleaning(options.grain, measure_grain(samples, noise), bins.half_width_lsb)
     width, reason = bins.half_width_lsb, f"{bins.reason}; {cleaning.words}"
     if bins.mode in ("auto", "soft") and cleaning.half_width_lsb > width:

@@ -82,6 +82,17 @@ def test_clean_pictures_have_none(scene: Any) -> None:
     assert (found.sigma_lsb * found.blocks).sum() / found.blocks.sum() < 0.25
 
 
+def test_what_differs_from_place_to_place_is_no_noise() -> None:
+    """Gravel beside glass, or what a codec left: as strong as noise on the whole, but not the same everywhere."""
+    strength = np.kron(np.random.default_rng(3).uniform(0, 8, (HEIGHT // 16, WIDTH // 16)), np.ones((16, 16)))
+    frames = [rounded(np.full((HEIGHT, WIDTH, 3), 110.0) + strength[..., None] * noise(t)) for t in range(4)]
+    found = estimate_noise(samples(*frames), 255)
+    assert not found.found
+    assert found.even_share < 0.3
+    even = [rounded(np.full((HEIGHT, WIDTH, 3), 110.0) + 4 * noise(t)) for t in range(4)]
+    assert estimate_noise(samples(*even), 255).even_share == 1
+
+
 def test_one_frame_tells_white_noise_from_texture() -> None:
     # Texture as fine as noise is would be taken for it: here it is a little softer.
     still = estimate_noise([NoiseSample(rounded(cv2.GaussianBlur(woods(0), (0, 0), 1.5)), None)], 255)

@@ -92,19 +92,23 @@ def test_the_table_has_a_row_for_each_method(
     made = seqhdr("synth", "procedural:3", "-o", tmp_path / "clips", "--clips", 1, "--frames", 3, "--size", "96x64")
     assert made.code == 0
     clips, numbers, text = (str(tmp_path / name) for name in ("clips", "m.json", "m.md"))
-    names = ["identity", "bin centre", "ffmpeg gradfun", "luminance", "classic", "s"]
+    names = ["identity", "bin centre", "ffmpeg gradfun", "luminance", "classic", "s", "s+ffmpeg", "s+gain", "s+flow"]
     words = [clips, "--methods", *names, "--json", numbers, "--markdown", text]
     monkeypatch.setattr("sys.argv", ["compare_methods.py", *words])
     compare.main()
     ((kind, table),) = json.loads(Path(numbers).read_text()).items()
     assert kind.endswith("1 clips, 3 frames")
     by_name = {row["method"]: row for row in table}
-    assert list(by_name) == [*names[:3], "luminance (granados, 1 stops)", *names[4:]]
+    assert list(by_name) == [*names[:3], "luminance (granados, 1 stops)", "classic", "s"] + [
+        f"s, {name} deflicker" for name in ("ffmpeg", "gain", "flow")
+    ]
     assert by_name["identity"]["whole"] == "+0.00"
     assert by_name["identity"]["left the bins"] == "0.00 %"
     assert float(by_name["ffmpeg gradfun"]["left the bins"].split()[0]) > 0
     assert float(by_name["s"]["whole"]) > 0
     assert by_name["s"]["left the bins"] == "0 %"
+    # The clip does not flicker, so there is nothing to take out.
+    assert abs(float(by_name["s, gain deflicker"]["whole"]) - float(by_name["s"]["whole"])) < 0.05
     assert len([line for line in Path(text).read_text().splitlines() if line.startswith("| ")]) == 1 + len(names)
     # Its numbers are those of the verb.
     evaluated = seqhdr("eval", clips, "--model", "classic", "--json", tmp_path / "eval.json")

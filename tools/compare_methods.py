@@ -5,18 +5,21 @@
     python tools/compare_methods.py clips/plain --methods identity classic s
 
 Each result is pulled into the bins before it is measured, as a run would write it: that only helps a method that leaves
-them; how many channels it would have left them with stands beside. Clips are those of ``seqhdr synth``.
+them; how many channels it would have left them with stands beside. Clips are those of ``seqhdr synth``. They do not
+flicker, so deflickers show what they cost; what they are worth is in ``tools/deflicker_table.py``.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from baselines import Method, bin_centre, f3kdb_like, ffmpeg_filters, identity
+from deflickered import Deflickered
 from rich.console import Console
 from rich.table import Table
 
@@ -36,6 +39,7 @@ COLUMNS = (
     "left the bins",
     "ms",
 )
+DEFLICKERS = ("gain", "flow", "prior")
 LEGEND = (
     "Gain over identity in dB of PSNR in log (ACEScct), unclipped; clipped: RMSE in stops over identity's; flicker: "
     "warped residual beyond the truth's in 1/1000 stop; left the bins: unclipped channels of all clips; ms per frame "
@@ -43,14 +47,24 @@ LEGEND = (
 )
 
 
-def methods() -> dict[str, Decoder]:
-    """Name → method, the simple ones first."""
+def methods(folders: Sequence[Path]) -> dict[str, Callable[[], Decoder]]:
+    """Name → what makes the method, the simple ones first, deflickers of what the network decodes last."""
     foreign = ffmpeg_filters()
     if not foreign:
         print("PyAV is not installed or has no debanding filters: ffmpeg's are left out (pip install 'seqhdr[train]')")
     simple = {"identity": identity, "bin centre": bin_centre, "f3kdb-like": f3kdb_like, **foreign}
-    found: dict[str, Decoder] = {name: Method(name, values) for name, values in simple.items()}
-    return found | {name: load_decoder(name) for name in ("luminance", "classic", "s")}
+    found: dict[str, Callable[[], Decoder]] = {}
+    for name, values in simple.items():
+        found[name] = functools.partial(Method, name, values)
+    for name in ("luminance", "classic", "s"):
+        found[name] = functools.partial(load_decoder, name)
+    for name in ("ffmpeg", *DEFLICKERS) if foreign else DEFLICKERS:
+        found[f"s+{name}"] = functools.partial(_deflickered, name, folders)
+    return found
+
+
+def _deflickered(method: str, folders: Sequence[Path]) -> Decoder:
+    return Deflickered(load_decoder("s"), method, folders)
 
 
 def rows(models: Sequence[ModelScore], decoders: Sequence[Decoder], place: int) -> list[list[str]]:
@@ -95,11 +109,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
     args = parser.parse_args()
-    known = methods()
+    known = methods(args.clips)
     unknown = set(args.methods or ()) - set(known)
     if unknown:
         parser.error(f"unknown method {min(unknown)!r}: choose among {', '.join(known)}")
-    decoders = [known[name] for name in args.methods or known]
+    decoders = [known[name]() for name in args.methods or known]
     report = evaluate(args.clips, decoders, limit=args.limit)
     tables = {title(part): rows(report.models, decoders, n) for n, part in enumerate(report.models[0].inputs)}
     console = Console(width=140)

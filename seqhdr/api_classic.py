@@ -155,6 +155,8 @@ def stack(
     names = [patterns] if isinstance(patterns, (str, Path)) else list(patterns)
     chosen = RunOptions(output=Path(output), flow="off", preroll=0, **options)
     check_weights(weights)
+    if chosen.deflicker != "off" or chosen.denoise != "off":
+        raise UsageError("a stack is neither denoised nor deflickered: run seqhdr deflicker on what it writes")
     if not 0 <= peak_stops <= 16:
         raise UsageError(f"--peak-stops is {peak_stops:g}: give 0 to 16 stops")
     stops = parse_stops(ev, len(names)) if ev is not None else None

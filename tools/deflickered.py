@@ -65,7 +65,9 @@ class Deflickered:
     ) -> tuple[Prediction, State]:
         """See :meth:`seqhdr.model.net.SeqNet.step`."""
         if state is None:
-            self._ready = deque(self._whole_clip(self._find(codes[0])))
+            # The predictor around this one records nothing for gradients, and a network is fitted here.
+            with torch.inference_mode(False), torch.enable_grad():
+                self._ready = deque(self._whole_clip(self._find(codes[0])))
         nothing = codes.new_zeros(0)
         return self._ready.popleft(), State(nothing, nothing, nothing)
 

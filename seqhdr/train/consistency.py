@@ -113,7 +113,8 @@ def exposure_consistency(net: nn.Module, batch: ClipBatch, rng: np.random.Genera
         own = torch.where(widths[0] == widths[1], darker, widths[0] < widths[1])
         target, learner = (torch.where(own == first, log[0], log[1]) for first in (True, False))
         # What is crushed cannot be decoded to what it was: no offset leaves the lowest bin.
-        crushed = torch.where(own, *(b.codes <= b.half_width_lsb.view(-1, 1, 1, 1, 1) for b in (other, frame)))
+        black = [b.codes <= b.half_width_lsb.view(-1, 1, 1, 1, 1) for b in (frame, other)]
+        crushed = torch.where(own, black[1], black[0])
         return losses.l1(learner, target.detach(), (~crushed).to(learner.dtype))
 
 

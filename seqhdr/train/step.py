@@ -23,6 +23,8 @@ from seqhdr.train.objective import LossConfig, objective
 
 __all__ = ["add_means", "computes_in_bfloat16", "learning_rate", "train_step"]
 
+_SecondLook = Callable[[SeqNet, ClipBatch, Generator], Tensor]
+
 
 def train_step(
     net: nn.Module,
@@ -118,10 +120,13 @@ def add_means(sums: dict[str, Tensor], values: dict[str, Tensor], share: float) 
         sums[name] = sums.get(name, torch.zeros((), device=value.device)) + share * value
 
 
-def _second_looks(loss: LossConfig) -> list[tuple[str, float, Callable[[SeqNet, ClipBatch, Generator], Tensor]]]:
+def _second_looks(loss: LossConfig) -> list[tuple[str, float, _SecondLook]]:
     """The terms with a weight that need passes of their own: name, weight, formula."""
-    exposure = functools.partial(exposure_consistency, stops=loss.exposure_stops)
-    terms = [("coherence", loss.coherence, coherence), ("exposure", loss.exposure, exposure)]
+    exposure: _SecondLook = functools.partial(exposure_consistency, stops=loss.exposure_stops)
+    terms: list[tuple[str, float, _SecondLook]] = [
+        ("coherence", loss.coherence, coherence),
+        ("exposure", loss.exposure, exposure),
+    ]
     return [term for term in terms if term[1] > 0]
 
 

@@ -68,6 +68,7 @@ def test_every_option_reaches_the_api(seqhdr: Any, shoot: Any, monkeypatch: pyte
         "max_jitter": 0.25,
         "min_inside": 99.5,
         "input_space": "a",
+        "input_curve": "f",
         "output_space": "b",
         "truth_space": "c",
         "bins": "2",

@@ -18,11 +18,12 @@ from seqhdr.pipeline.convert import ShotReport, convert_shot
 from seqhdr.pipeline.deflicker import DeflickerReport, deflicker_shot
 from seqhdr.pipeline.deflicker_options import DeflickerOptions
 from seqhdr.pipeline.options import RunOptions
+from seqhdr.pipeline.plan import plan_shot
 from seqhdr.pipeline.setup import ShotSetup, prepare_shot
 from seqhdr.pipeline.shots import Event, RunReport, convert_shots
-from seqhdr.pipeline.stack import check_weights, convert_bracket, parse_stops, plan_bracket
+from seqhdr.pipeline.stack import Bracket, check_weights, convert_bracket, parse_stops, plan_bracket
 
-__all__ = ["Calibration", "DeflickerReport", "calibrate", "deflicker", "stack"]
+__all__ = ["Calibration", "DeflickerReport", "calibrate", "deflicker", "plan_stack", "stack"]
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,47 @@ def stack(
         InputError: the frames cannot be used, or tell no exposures.
         FramesFailedError: some frames failed; the others were written, and the summary says which.
     """
+    chosen, setup, method = _prepare_stack(patterns, output, ev, weights, peak_stops, options)
+    if isinstance(method, Bracket) and method.estimated:
+        told = ", ".join(f"{stop:+.2f}" for stop in method.stops)
+        message = f"EV {told}, told from the frames; --ev gives others"
+        on_event(Event("exposures", method.shots[0].pattern, message, {"ev": list(method.stops)}))
+
+    def convert(setup: ShotSetup, report: ShotReport, *listeners: Any) -> None:
+        if isinstance(method, Bracket):
+            convert_bracket(method, setup, chosen, report, *listeners)
+        else:
+            convert_shot(setup, chosen, method, report, *listeners)
+
+    return convert_shots([setup], chosen, method, convert, on_event)
+
+
+def plan_stack(
+    patterns: str | Path | Sequence[str | Path],
+    *,
+    output: str | Path,
+    ev: str | None = None,
+    weights: str = "granados",
+    peak_stops: float = 1.0,
+    **options: Any,
+) -> dict[str, Any]:
+    """What :func:`stack` would do, without writing: a JSON-able dictionary, as :func:`seqhdr.plan` gives one per shot.
+
+    Arguments and errors as for :func:`stack`; the model names weights and EVs.
+    """
+    chosen, setup, method = _prepare_stack(patterns, output, ev, weights, peak_stops, options)
+    return plan_shot(setup, chosen, method)
+
+
+def _prepare_stack(
+    patterns: str | Path | Sequence[str | Path],
+    output: str | Path,
+    ev: str | None,
+    weights: str,
+    peak_stops: float,
+    options: dict[str, Any],
+) -> tuple[RunOptions, ShotSetup, LuminanceStack | Bracket]:
+    """Check everything, and decide what makes the frames; the setup is that of the reference."""
     names = [patterns] if isinstance(patterns, (str, Path)) else list(patterns)
     chosen = RunOptions(output=Path(output), flow="off", preroll=0, **options)
     check_weights(weights)
@@ -162,22 +204,8 @@ def stack(
     stops = parse_stops(ev, len(names)) if ev is not None else None
     shots = [find_shot(name, frames=chosen.frames, missing=chosen.missing) for name in names]
     device = choose_device(chosen.device)
-    if len(shots) == 1:
-        net = LuminanceStack(weights, peak_stops, device)
-        setup = prepare_shot(shots[0], chosen, device, None)
-
-        def convert(setup: ShotSetup, report: ShotReport, *listeners: Any) -> None:
-            convert_shot(setup, chosen, net, report, *listeners)
-
-        return convert_shots([setup], chosen, net, convert, on_event)
     setups = [prepare_shot(shot, chosen, device, None) for shot in shots]
+    if len(shots) == 1:
+        return chosen, setups[0], LuminanceStack(weights, peak_stops, device)
     bracket = plan_bracket(shots, stops, weights, setups[0].source_space)
-    if bracket.estimated:
-        told = ", ".join(f"{stop:+.2f}" for stop in bracket.stops)
-        message = f"EV {told}, told from the frames; --ev gives others"
-        on_event(Event("exposures", shots[0].pattern, message, {"ev": list(bracket.stops)}))
-
-    def merge(setup: ShotSetup, report: ShotReport, *listeners: Any) -> None:
-        convert_bracket(bracket, setup, chosen, report, *listeners)
-
-    return convert_shots([setups[bracket.reference]], chosen, bracket, merge, on_event)
+    return chosen, setups[bracket.reference], bracket

@@ -18,6 +18,7 @@ from seqhdr.cli_options import (
     BitDepth,
     Compression,
     Device,
+    DryRun,
     Fps,
     Frames,
     InputCurve,
@@ -32,6 +33,7 @@ from seqhdr.cli_options import (
     Quiet,
     Report,
     SkipExisting,
+    Tile,
     Timecode,
     Verbose,
 )
@@ -91,7 +93,7 @@ def run(
     ] = None,
     cuts: Annotated[str, typer.Option(help="auto, off, or first frames of new shots: 1010,1055.")] = "auto",
     preroll: Annotated[int, typer.Option(help="Frames before the first that warm up the memory.")] = 8,
-    tile: Annotated[str, typer.Option(help="auto, off, or the side of a tile in pixels.")] = "auto",
+    tile: Tile = "auto",
     bit_depth: BitDepth = "half",
     compression: Compression = "zip",
     aov: Aov = "",
@@ -101,9 +103,7 @@ def run(
     overwrite: Overwrite = False,
     skip_existing: SkipExisting = False,
     report: Report = True,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show frames, gaps, cuts, tiles and memory; write nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     log_json: LogJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from seqhdr.cli_options import (
     BitDepth,
     Compression,
     Device,
+    DryRun,
     Fps,
     Frames,
     InputCurve,
@@ -27,6 +29,7 @@ from seqhdr.cli_options import (
     Quiet,
     Report,
     SkipExisting,
+    Tile,
     Timecode,
     Verbose,
 )
@@ -48,8 +51,6 @@ def calibrate(
     as_json: Json = False,
 ) -> None:
     """Find the response curve of a camera, from exposures or from one shot, for run --input-curve and OCIO."""
-    import json
-
     import numpy as np
 
     from seqhdr import api_classic
@@ -152,6 +153,7 @@ def stack(
     output_space: OutputSpace = "acescct",
     ocio: Ocio = None,
     bins: Bins = "auto",
+    tile: Tile = "auto",
     bit_depth: BitDepth = "half",
     compression: Compression = "zip",
     aov: Aov = "",
@@ -161,6 +163,7 @@ def stack(
     overwrite: Overwrite = False,
     skip_existing: SkipExisting = False,
     report: Report = True,
+    dry_run: DryRun = False,
     log_json: LogJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -174,6 +177,7 @@ def stack(
         "output_space": output_space,
         "ocio": ocio,
         "bins": bins,
+        "tile": tile,
         "bit_depth": bit_depth,
         "compression": compression,
         "aov": tuple(name.strip() for name in aov.split(",") if name.strip()),
@@ -185,12 +189,15 @@ def stack(
         "report": report,
     }
     from seqhdr import api_classic
-    from seqhdr.progress import follow
+    from seqhdr.progress import follow, show_plan
 
+    stacked: dict[str, Any] = {"output": output, "ev": ev, "weights": weights, "peak_stops": peak_stops}
+    if dry_run:
+        planned = api_classic.plan_stack(patterns, **stacked, **options)
+        print(json.dumps(planned)) if log_json else show_plan(planned)
+        return
     with follow(log_json=log_json, quiet=quiet, verbose=verbose) as on_event:
-        written = api_classic.stack(
-            patterns, output=output, ev=ev, weights=weights, peak_stops=peak_stops, on_event=on_event, **options
-        )
+        written = api_classic.stack(patterns, on_event=on_event, **stacked, **options)
     if not quiet and not log_json:
         for shot, summary in zip(written.shots, written.summaries, strict=True):
             print(f"frames   {shot.output}\nsummary  {summary}")

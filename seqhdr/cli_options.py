@@ -13,6 +13,7 @@ __all__ = [
     "BitDepth",
     "Compression",
     "Device",
+    "DryRun",
     "Fps",
     "Frames",
     "InputCurve",
@@ -27,6 +28,7 @@ __all__ = [
     "Quiet",
     "Report",
     "SkipExisting",
+    "Tile",
     "Timecode",
     "Verbose",
 ]
@@ -46,6 +48,7 @@ Ocio = Annotated[
     str | None, typer.Option(help="OCIO config; wins over $OCIO.", show_default="$OCIO, else built-in ACES")
 ]
 Bins = Annotated[str, typer.Option(help="auto, strict, soft, off, or the half-width in codes.")]
+Tile = Annotated[str, typer.Option(help="auto, off, or the side of a tile in pixels.")]
 BitDepth = Annotated[Literal["half", "float"], typer.Option(help="Of the EXR.")]
 Compression = Annotated[str, typer.Option(help="none, zip, zips, piz, pxr24, dwaa, dwab.")]
 Aov = Annotated[str, typer.Option(help="Extra layers: clip,confidence,delta.")]
@@ -61,6 +64,7 @@ SkipExisting = Annotated[
 Report = Annotated[
     bool, typer.Option("--report/--no-report", help="Measure what was written, and put a page beside it.")
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show frames, gaps, cuts, tiles and memory; write nothing.")]
 LogJson = Annotated[bool, typer.Option("--log-json", help="One JSON object per event on standard error.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="One line per frame, also on a terminal.")]

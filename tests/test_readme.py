@@ -27,7 +27,10 @@ def test_the_python_loop_runs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_option_it_names_exists() -> None:
     helps = " ".join(
         CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"}).output
-        for verb in ("run", "verify", "inspect", "report", "synth", "prepare", "train", "eval")
+        for verb in (
+            *("run", "verify", "inspect", "report", "synth", "prepare", "train", "eval"),
+            *("stack", "calibrate", "deflicker"),
+        )
     )
     # The tools have options of their own; theirs stand after "python tools/", torchrun's after its name.
     text = re.sub(r"`(python tools/|torchrun )[^`]*`", "", README)

@@ -10,7 +10,7 @@ from seqhdr.errors import FrameError
 from seqhdr.media.cuts import parse_cuts
 from seqhdr.media.frames import read_frame
 from seqhdr.media.shot import output_name
-from seqhdr.model.decoder import Decoder
+from seqhdr.model.decoder import NamedMethod
 from seqhdr.model.tiles import BYTES_FIXED, BYTES_PER_PIXEL, plan_tiles
 from seqhdr.pipeline.options import RunOptions
 from seqhdr.pipeline.setup import ShotSetup
@@ -19,13 +19,13 @@ from seqhdr.pipeline.write import output_path
 __all__ = ["plan_shot"]
 
 
-def plan_shot(setup: ShotSetup, options: RunOptions, net: Decoder) -> dict[str, Any]:
+def plan_shot(setup: ShotSetup, options: RunOptions, net: NamedMethod) -> dict[str, Any]:
     """Describe a run of one shot.
 
     Args:
         setup: from :func:`~seqhdr.pipeline.setup.prepare_shot`.
         options: the user's wishes.
-        net: what decodes the frames.
+        net: what makes the frames.
 
     Returns:
         JSON-able: frames, gaps, unreadable frames and why, cuts, existing output, tiles, bins, and expected

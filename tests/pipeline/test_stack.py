@@ -184,3 +184,19 @@ def test_it_is_what_the_facade_does_too(bracket: list[str], tmp_path: Path) -> N
 def test_what_it_does_not_do_is_refused(bracket: list[str], tmp_path: Path, option: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="neither denoised nor deflickered"):
         stack(bracket, output=tmp_path / "out", **option)
+
+
+def test_a_dry_run_says_what_it_would_do_and_writes_nothing(
+    bracket: list[str], seqhdr: Any, shoot: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    ran = seqhdr("stack", *bracket, "-o", out, "--weights", "mann", "--dry-run")
+    assert ran.code == 0, ran.err
+    lines = dict(line.split(maxsplit=1) for line in ran.out.splitlines())
+    assert lines["shot"] == bracket[1]
+    assert lines["frames"] == "4 (1-4)"
+    assert lines["model"].startswith("stack (mann, EV -2")
+    ran = seqhdr("stack", shoot(), "-o", out, "--tile", "256", "--dry-run", "--log-json")
+    planned = json.loads(ran.out)
+    assert (planned["model"], planned["tile_px"]) == ("luminance (granados, 1 stops)", 256)
+    assert not out.exists()

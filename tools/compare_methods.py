@@ -4,9 +4,9 @@
     python tools/compare_methods.py clips/plain --limit 4 --json methods.json --markdown methods.md
     python tools/compare_methods.py clips/plain --methods identity classic s
 
-Each result is pulled into the bins before it is measured, as a run would write it: that only helps a method that leaves
-them; how many channels it would have left them with stands beside. Clips are those of ``seqhdr synth``. They do not
-flicker, so deflickers show what they cost; what they are worth is in ``tools/deflicker_table.py``.
+Debanding of others is measured as it comes, also where it leaves the bins (how often stands beside); deflickers are
+held in them, as `run --deflicker` does. Clips are those of ``seqhdr synth``. They do not flicker, so deflickers show
+what they cost; what they are worth is in ``tools/deflicker_table.py``.
 """
 
 from __future__ import annotations

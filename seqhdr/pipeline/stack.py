@@ -177,7 +177,7 @@ def _codes(frame: Frame) -> Tensor:
 
 def _check_same(first: Shot, shot: Shot) -> FrameInfo:
     """The header of the exposure's first frame."""
-    if shot.frames != first.frames or shot.available[0] > first.frames[0]:
+    if shot.frames != first.frames:
         raise ShotError(
             f"{shot.pattern}: has other frames than {first.pattern} ({len(shot.frames)} and {len(first.frames)}): "
             "choose those that all exposures have with --frames"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 from seqhdr.classic.deflicker_gain import MOST_STOPS, left_changes, plan_gain, smooth_cells
-from seqhdr.classic.deflicker_measure import combine_halves, measure_change
+from seqhdr.classic.deflicker_measure import ChangeMap, combine_halves, measure_change
 from tests.classic.deflicker_shots import cells, small_shot
 
 
@@ -117,3 +119,21 @@ def test_smoothing_does_not_take_in_what_is_unknown() -> None:
     assert smooth[..., 10:].abs().max() == 0
     assert torch.isinf(error[..., 0]).all()
     assert error[..., 15].max() < 0.02
+
+
+def test_what_flickers_in_a_part_only_does_not_move_the_whole_picture() -> None:
+    generator = torch.Generator().manual_seed(1)
+    maps = []
+    for frame in range(16):
+        change = 0.002 * torch.randn(3, 12, 20, generator=generator)
+        change[..., :8] += 0.01 if frame % 2 else -0.01
+        still = torch.zeros(2, 12, 20)
+        maps.append(ChangeMap(change.repeat(2, 1, 1, 1), torch.full((2, 3, 12, 20), 0.002), still, still))
+    assert not plan_gain(maps, (12, 20)).global_stops.any()
+    # All of it by half as much does.
+    means = [change.halves_stops.mean(dim=(2, 3), keepdim=True) for change in maps]
+    whole = [
+        dataclasses.replace(change, halves_stops=mean.expand_as(change.halves_stops))
+        for change, mean in zip(maps, means, strict=True)
+    ]
+    assert float(plan_gain(whole, (12, 20)).global_stops.abs().max()) > 0.001

@@ -132,6 +132,29 @@ def test_no_ghost_gets_into_the_result() -> None:
     assert float(found.gain_error_stops[0, 0, 70, 120]) == 4
 
 
+def test_what_one_dark_exposure_says_is_asked_of_the_next() -> None:
+    # The reference clips, so both dark ones may be right by it; they show different things, and the nearer one counts.
+    stops = (-6.0, -3.0, 0.0)
+    light = [torch.full((3, 40, 40), said, dtype=torch.float64) for said in (20.0, 3.0, 3.0)]
+    masks = agreement_masks([shown(x, ev) for x, ev in zip(light, stops, strict=True)], stops, 2, SRGB, 255)
+    assert float(masks[1].min()) == 1
+    assert float(masks[0].max()) == 0
+
+
+def test_a_ghost_is_grown_and_falls_off() -> None:
+    stops = (0.0, 1.0)
+    light = torch.full((3, 60, 60), 0.1, dtype=torch.float64)
+    moved = light.clone()
+    moved[:, 20:40, 20:40] = 0.4
+    row = agreement_masks([shown(light, 0), shown(moved, 1)], stops, 0, SRGB, 255)[1][0, 30]
+    assert float(row[20:40].max()) == 0
+    assert float(row[17:20].max()) == 0
+    outside = row[8:18]
+    assert 0 < float(outside.min()) < float(outside.max()) == 1 or float(row[16]) < 1
+    assert bool((row[:20].diff() <= 0).all())
+    assert float(row[:10].min()) == 1
+
+
 def test_light_counts_from_the_reference_whatever_its_ev() -> None:
     codes = [shown(scene(), ev) for ev in (0.0, 2.0)]
     one = merge_onto_reference(codes, (0.0, 2.0), 0, SRGB, 255, 0.5)

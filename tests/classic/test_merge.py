@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -242,3 +244,37 @@ def test_frames_that_do_not_fit_are_refused() -> None:
 def test_noise_that_is_none_is_refused(numbers: tuple[float, float, float]) -> None:
     with pytest.raises(ValueError, match=r"noise: got shot = .* expected"):
         NoiseModel(*numbers)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_exposure_that_is_not_heard_might_as_well_not_be_there(method: str) -> None:
+    generator = torch.Generator().manual_seed(5)
+    codes = torch.randint(0, 256, (3, 3, 12, 14), generator=generator).double()
+    # Black and clipped ones are many: who is the brightest and the darkest must not be asked of the unheard.
+    codes[torch.rand(codes.shape, generator=generator) < 0.25] = 0
+    codes[torch.rand(codes.shape, generator=generator) < 0.25] = 255
+    heard = torch.rand((3, 1, 12, 14), generator=generator) < 0.5
+    heard[0] |= ~heard.any(dim=0)
+    times, space = [0.25, 1.0, 4.0], get_encoding("srgb")
+    masked = merge_exposures(list(codes), times, space, 255, method, masks=list(heard.double()))
+    for subset in itertools.product((False, True), repeat=3):
+        here = (heard[:, 0] == torch.tensor(subset).view(3, 1, 1)).all(dim=0)
+        if not any(subset) or not bool(here.any()):
+            continue
+        kept = [index for index, there in enumerate(subset) if there]
+        alone = merge_exposures([codes[i] for i in kept], [times[i] for i in kept], space, 255, method)
+        torch.testing.assert_close(masked[:, here], alone[:, here], rtol=1e-9, atol=1e-12)
+
+
+def test_a_mask_multiplies_the_weight_and_every_pixel_needs_one() -> None:
+    space = get_encoding("lin_rec709")
+    codes = [torch.full((3, 2, 2), code, dtype=torch.float64) for code in (100.0, 150.0)]
+    ones = torch.ones(1, 2, 2)
+    merged = merge_exposures(codes, [1.0, 1.0], space, 255, "mann", masks=[ones, 3 * ones])
+    np.testing.assert_allclose(merged * 255, (100 + 3 * 150) / 4)
+    with pytest.raises(ValueError, match="masks: got 1 for 2 frames"):
+        merge_exposures(codes, [1.0, 1.0], space, 255, masks=[ones])
+    hole = ones.clone()
+    hole[0, 0, 0] = 0
+    with pytest.raises(ValueError, match="a pixel that no mask lets through"):
+        merge_exposures(codes, [1.0, 1.0], space, 255, masks=[hole, hole])

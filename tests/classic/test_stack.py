@@ -100,3 +100,13 @@ def test_offsets_stay_in_their_bins_and_stops_are_finite(seed: int, w: float, we
     assert bool(torch.isfinite(found.gain_stops).all())
     assert float(found.gain_stops.min()) >= 0
     assert not found.gain_stops[~clip_mask(codes, w, 255)].any()
+
+
+def test_without_bounds_only_the_top_code_is_clipped() -> None:
+    codes = frame()
+    codes[..., :6, :] = 252  # clipped by w = 4, and by no half a code
+    space = get_encoding("srgb")
+    free = LuminanceStack("debevec", 2.0).step(codes, None, describe_source(space, 4.0, 255, bounded=False), None)[0]
+    held = LuminanceStack("debevec", 2.0).step(codes, None, describe_source(space, 4.0, 255), None)[0]
+    assert not free.gain_stops[..., :6, :].any()
+    assert bool(held.gain_stops[..., :6, :].any())

@@ -15,6 +15,7 @@ from seqhdr.errors import UnknownNameError, UsageError, WeightsError
 from seqhdr.media.exr import read_exr
 from seqhdr.model.net import SeqNet
 from seqhdr.pipeline.decoders import load_decoder
+from seqhdr.pipeline.evaluate import evaluate
 
 
 def test_names_are_networks_or_the_classic_method(tiny_model: str) -> None:
@@ -106,3 +107,6 @@ def test_it_is_measured_like_a_model_and_has_no_hash(seqhdr: Any, tmp_path: Path
     assert "classic (classic, no weights)" in ran.out
     (model,) = json.loads(numbers.read_text())["models"]
     assert (model["name"], model["sha256"]) == ("classic", "")
+    given = evaluate([tmp_path / "clips"], [load_decoder("classic")], flicker=False).models[0]
+    assert (given.model, given.name) == ("classic", "classic")
+    assert given.inputs[0].total["whole"]["gain_db"] == model["inputs"][0]["total"]["whole"]["gain_db"]

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from seqhdr.classic.deband import ClassicDeband
+from seqhdr.classic.grain import GrainStatistics
+from seqhdr.classic.noise_level import NoiseLevel
 from seqhdr.color.encodings import convert_linear, get_encoding
 from seqhdr.media.exr import read_exr
-from seqhdr.pipeline.denoised import expected_offset
+from seqhdr.model.predict import Predictor
+from seqhdr.pipeline.denoised import Cleaning, DenoisedPredictor, expected_offset
 
 HEIGHT, WIDTH, FRAMES, SIGMA = 128, 192, 4, 3.0
 Picture = np.ndarray[Any, np.dtype[Any]]
@@ -197,3 +201,25 @@ def test_without_noise_the_expected_offset_is_the_value_held_in_the_bin() -> Non
     offsets = np.float32([-9, -0.5, -0.2, 0, 0.3, 7])
     found = expected_offset(offsets, np.zeros(6, np.float32), 0.5)
     np.testing.assert_allclose(found, offsets.clip(-0.5, 0.5), atol=2e-3)
+
+
+def test_the_denoiser_forgets_what_was_before_a_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_back: list[int] = []
+
+    class Spy:
+        def __init__(self, noise: NoiseLevel) -> None:
+            pass
+
+        def __call__(self, value: Picture, earlier: tuple[Picture, ...]) -> Picture:
+            looked_back.append(len(earlier))
+            return value
+
+    monkeypatch.setattr("seqhdr.pipeline.denoised.Denoiser", Spy)
+    levels = np.array([0, 255], np.float32)
+    noise = NoiseLevel(levels, np.ones((2, 3), np.float32), np.full((2, 3), 9), 255)
+    grain = GrainStatistics(noise, np.zeros((17, 17, 3), np.float32), np.eye(3, dtype=np.float32), 9)
+    predictor = DenoisedPredictor(Predictor(ClassicDeband(), half_width_lsb=1.0), Cleaning("keep", grain, 0.5), 0.5)
+    memory, codes = None, np.full((24, 32, 3), 90, np.uint8)
+    for number in range(6):
+        _, memory = predictor.step(number, codes, None if number == 4 else memory)
+    assert looked_back == [0, 1, 2, 2, 0, 1]

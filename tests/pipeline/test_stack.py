@@ -178,6 +178,10 @@ def test_it_is_what_the_facade_does_too(bracket: list[str], tmp_path: Path) -> N
     assert [frame.frame for frame in report.shots[0].frames] == [1, 2, 3, 4]
     (told,) = (event for event in events if event.kind == "exposures")
     assert told.data["ev"] == pytest.approx(STOPS, abs=0.03)
+    # Of a chunk to the last digit the same: they are told from all frames on disk.
+    stack(bracket, output=tmp_path / "chunk", on_event=events.append, report=False, frames="2")
+    again = [event for event in events if event.kind == "exposures"][1]
+    assert again.data["ev"] == told.data["ev"]
 
 
 @pytest.mark.parametrize("option", [{"deflicker": "gain"}, {"denoise": "auto"}])

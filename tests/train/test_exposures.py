@@ -142,16 +142,24 @@ def test_the_one_with_the_wider_code_learns(seed: int) -> None:
     assert second > 0
     assert net.shifts.grad is not None
     assert bool((net.shifts.grad != 0).all())
-    # Where all that are clipped in the clip are dark enough in the other, only the clip learns of them.
-    alone = dataclasses.replace(batch, codes=torch.full_like(batch.codes, 255), value_lsb=batch.value_lsb * 0 + 255)
-    alone = dataclasses.replace(alone, gain_stops=torch.full_like(alone.gain_stops, 0.01))
-    down = np.random.default_rng(next(s for s in range(99) if bool((drawn_ev(s) < -0.5).all())))
-    seed_down = next(s for s in range(99) if bool((drawn_ev(s) < -0.5).all()))
-    net = Knowing([alone, expose_first_frame(alone, drawn_ev(seed_down))], (0.02, 0.03))
-    exposure_consistency(net, alone, down).backward()
+
+
+@pytest.mark.parametrize(("darker", "gain_stops", "learner"), [(True, 0.01, 0), (False, 0.01, 1), (True, 9.0, 0)])
+def test_of_what_the_clip_clips_the_darker_exposure_teaches(darker: bool, gain_stops: float, learner: int) -> None:
+    """Barely clipped, it is known where it is exposed darker; brighter, or far above, both clip."""
+    batch = plain_batch()
+    white = dataclasses.replace(
+        batch,
+        codes=torch.full_like(batch.codes, 255),
+        value_lsb=torch.full_like(batch.value_lsb, 255),
+        gain_stops=torch.full_like(batch.gain_stops, gain_stops),
+    )
+    seed = next(s for s in range(99) if bool(((drawn_ev(s) < -0.5) if darker else (drawn_ev(s) > 0.5)).all()))
+    net = Knowing([white, expose_first_frame(white, drawn_ev(seed))], (0.02, 0.03))
+    exposure_consistency(net, white, np.random.default_rng(seed)).backward()
     assert net.shifts.grad is not None
-    assert float(net.shifts.grad[0]) != 0
-    assert float(net.shifts.grad[1]) == 0
+    assert float(net.shifts.grad[learner]) != 0
+    assert float(net.shifts.grad[1 - learner]) == 0
 
 
 def test_exposures_repeat_with_their_seed() -> None:

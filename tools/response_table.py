@@ -3,8 +3,8 @@
     python tools/response_table.py
 
 Numbers are RMS errors of light in percent of the light at the top code, of the worst channel. The 8-bit pictures are
-those of the tests: soft colour clouds exposed three times for ``debevec`` (EV -2, 0, 2) and ``robertson`` (EV -1, 0, 1),
-polygons for ``edges``, noisy patches for ``noise``.
+those of the tests: soft colour clouds exposed three times for ``debevec`` (EV -2, 0, 2) and ``robertson`` (EV -1, 0,
+1), polygons for ``edges``, noisy patches for ``noise``.
 """
 
 from __future__ import annotations

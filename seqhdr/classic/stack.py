@@ -38,27 +38,26 @@ _ERROR_STOPS = 4.0
 
 
 def stretch_stops(clipped: Tensor, peak_stops: float) -> Tensor:
-    """How far above the clip each channel is put: nothing at the edge of a clipped area, ``peak_stops`` deep inside.
+    """How far above the clip a pixel is put: nothing at the edge of a clipped area, ``peak_stops`` deep inside.
 
-    With d pixels to the nearest channel value that is not clipped, peak · (1 − exp(−(d − 1) / 12)). An edge without a
-    step is what Rempel et al., "Ldr2Hdr" (SIGGRAPH 2007), reach by a blur; unlike that, small lamps stay small.
+    With d pixels to the nearest one that is not clipped in all channels, peak · (1 − exp(−(d − 1) / 12)). An edge
+    without a step is what Rempel et al., "Ldr2Hdr" (SIGGRAPH 2007), reach by a blur; unlike that, small lamps stay
+    small. All channels go up alike, and a channel that clips alone stays: to lift it without the others would colour
+    the light.
 
     Args:
         clipped: (3, H, W) bool.
         peak_stops: from 0 on.
 
     Returns:
-        (3, H, W) float32 stops, 0 where nothing is clipped.
+        (1, H, W) float32 stops, 0 where not all channels are clipped.
     """
-    planes = []
-    for channel in clipped.cpu().numpy():
-        # One pixel of border that is clipped as well: an area that the frame cuts has no edge there.
-        inside = np.pad(channel.astype(np.uint8), 1, mode="edge")
-        if inside.all():
-            planes.append(np.full(channel.shape, np.inf, np.float32))
-        else:
-            planes.append(cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1])
-    distance_px = torch.from_numpy(np.stack(planes)).to(clipped.device)
+    # One pixel of border that is clipped as well: an area that the frame cuts has no edge there.
+    inside = np.pad(clipped.all(dim=0).cpu().numpy().astype(np.uint8), 1, mode="edge")
+    if inside.all():
+        return torch.full_like(clipped[:1], peak_stops, dtype=torch.float32)
+    distance = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[None, 1:-1, 1:-1]
+    distance_px = torch.from_numpy(np.ascontiguousarray(distance)).to(clipped.device)
     return peak_stops * (1 - torch.exp(-(distance_px - 1).clamp(min=0) / _RISE_PX))
 
 

@@ -249,11 +249,11 @@ def test_noise_that_is_none_is_refused(numbers: tuple[float, float, float]) -> N
 @pytest.mark.parametrize("method", METHODS)
 def test_an_exposure_that_is_not_heard_might_as_well_not_be_there(method: str) -> None:
     generator = torch.Generator().manual_seed(5)
-    codes = torch.randint(0, 256, (3, 3, 12, 14), generator=generator).double()
+    codes = torch.randint(0, 256, (3, 3, 48, 50), generator=generator).double()
     # Black and clipped ones are many: who is the brightest and the darkest must not be asked of the unheard.
     codes[torch.rand(codes.shape, generator=generator) < 0.25] = 0
     codes[torch.rand(codes.shape, generator=generator) < 0.25] = 255
-    heard = torch.rand((3, 1, 12, 14), generator=generator) < 0.5
+    heard = torch.rand((3, 1, 48, 50), generator=generator) < 0.5
     heard[0] |= ~heard.any(dim=0)
     times, space = [0.25, 1.0, 4.0], get_encoding("srgb")
     masked = merge_exposures(list(codes), times, space, 255, method, masks=list(heard.double()))

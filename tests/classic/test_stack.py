@@ -58,15 +58,31 @@ def test_virtual_exposures_show_the_light_so_many_stops_brighter() -> None:
 
 def test_a_stretch_grows_inwards_by_its_formula_and_goes_on_where_the_frame_cuts() -> None:
     clipped = torch.zeros(3, 40, 60, dtype=torch.bool)
-    clipped[0, :, 20:] = True
-    clipped[1] = True
+    clipped[:, :, 20:] = True
     stops = stretch_stops(clipped, 3.0)
+    assert stops.shape == (1, 40, 60)
     inward = 3 * (1 - torch.exp(-torch.arange(40.0) / 12))
     np.testing.assert_allclose(stops[0, 20, 20:], inward, atol=1e-4)
     np.testing.assert_allclose(stops[0, 0], stops[0, 20], atol=1e-4)
     assert not stops[0, :, :20].any()
-    assert (stops[1] == 3).all()
-    assert not stops[2].any()
+    assert (stretch_stops(torch.ones(3, 5, 6, dtype=torch.bool), 3.0) == 3).all()
+
+
+def test_a_stretch_does_not_colour_the_light() -> None:
+    clipped = torch.zeros(3, 40, 60, dtype=torch.bool)
+    clipped[0, 5:35, 5:55] = True
+    assert not stretch_stops(clipped, 3.0).any()
+    clipped[1:, 10:30, 20:40] = True
+    stops = stretch_stops(clipped, 3.0)
+    assert bool((stops[0] > 0)[11:29, 21:39].all())
+    assert not stops[0][~clipped.all(dim=0)].any()
+    codes = frame()
+    codes[:, 1, 8:40, 30:50] = 200  # half of the box is magenta
+    found = decode(codes, LuminanceStack("debevec", 2.0))
+    top = math.log2(float(get_encoding("srgb").decode(torch.tensor(254.5 / 255, dtype=torch.float64))))
+    assert float(found.gain_stops[..., 8:40, 30:50].max()) < abs(top) + 1e-3
+    spread = found.gain_stops[0].amax(dim=0) - found.gain_stops[0].amin(dim=0)
+    assert float(spread[8:40, 10:30].max()) < 1e-3
 
 
 @pytest.mark.parametrize("weights", sorted(MERGE_WEIGHTS))
@@ -84,7 +100,7 @@ def test_above_the_clip_it_says_the_stretch() -> None:
     clipped = clip_mask(frame(), 0.5, 255)
     # Light above what the top of the range shows, half a code below 1.
     top = math.log2(float(get_encoding("srgb").decode(torch.tensor(254.5 / 255, dtype=torch.float64))))
-    stretched = stretch_stops(clipped[0], 2.0)
+    stretched = stretch_stops(clipped[0], 2.0).expand(3, -1, -1)
     np.testing.assert_allclose(found.gain_stops[0][clipped[0]], stretched[clipped[0]], atol=abs(top) + 1e-3)
     assert not found.gain_stops[~clipped].any()
     assert float(found.gain_stops.max()) > 1.4

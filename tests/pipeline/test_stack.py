@@ -154,20 +154,20 @@ def test_evs_that_are_none_are_refused(text: str) -> None:
         parse_stops(text, 2)
 
 
-def test_one_shot_is_stretched_and_keeps_its_codes(shoot: Any, seqhdr: Any, tmp_path: Path) -> None:
-    pattern, out = shoot(), tmp_path / "out"
+def test_one_shot_is_stretched_and_keeps_its_codes(bracket: list[str], seqhdr: Any, tmp_path: Path) -> None:
+    pattern, out = bracket[1], tmp_path / "out"
     ran = seqhdr("stack", pattern, "-o", out, "--peak-stops", 3)
     assert ran.code == 0, ran.err
-    written = out / "shot_acescct.%04d.exr"
+    written = out / "normal_acescct.%04d.exr"
     assert seqhdr("verify", written, "--source", pattern).code == 0
-    assert read_exr(out / "shot_acescct.1002.exr")[1].attributes["seqhdr:model"] == "luminance (granados, 3 stops)"
+    assert read_exr(out / "normal_acescct.0002.exr")[1].attributes["seqhdr:model"] == "luminance (granados, 3 stops)"
     (summary,) = (json.loads(path.read_text()) for path in out.glob("*acescct.json"))
     gains = [frame["max_gain_stops"] for frame in summary["frames"]]
     assert 0.5 < min(gains) <= max(gains) < 3
     # The same under its other name, with its own defaults.
     assert seqhdr("run", pattern, "-o", tmp_path / "run", "--model", "luminance", "--no-report").code == 0
     assert seqhdr("stack", pattern, "-o", tmp_path / "plain", "--no-report").code == 0
-    one, other = (read_exr(tmp_path / d / "shot_acescct.1002.exr")[0] for d in ("run", "plain"))
+    one, other = (read_exr(tmp_path / d / "normal_acescct.0002.exr")[0] for d in ("run", "plain"))
     for channel, values in one.items():
         np.testing.assert_array_equal(values, other[channel])
 
